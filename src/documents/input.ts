@@ -1,0 +1,55 @@
+import type { Json, Role } from './profile.ts'
+
+/**
+ * All that a template can say: plain JSON, made by services/compose-document.ts for one device and one enrollment.
+ * Secrets stand in `secret` and in `k3s.files` alone, so that previews and the stored redacted copy can tell them apart.
+ */
+export type DocumentInput = {
+  device: { serial: string; hostname: string; labels: Record<string, string>; vars: Record<string, Json>; note: string }
+  cluster: { name: string; version: string; api_endpoint: string }
+  profile: { name: string; revision: number; packages: string[] }
+  role: Role
+  /** Profile vars, overridden by the device's. */
+  vars: Record<string, Json>
+  server: {
+    url: string
+    /** `sha256//…;sha256//…` for curl's --pinnedpubkey */
+    pins: string
+    /** PEM of our CA */
+    ca: string
+  }
+  k3s: {
+    /** Text of /etc/rancher/k3s/config.yaml, whole */
+    config: string
+    /** Agent: the K3s bootstrap token. Server: empty, since redeem writes the file. */
+    token: string
+    /** Further root-only files, e.g. the datastore's CA and client certificate. */
+    files: { path: string; content: string }[]
+    install: {
+      /** What the installer stand-in sees: INSTALL_K3S_VERSION, INSTALL_K3S_EXEC, …; no secret */
+      env: Record<string, string>
+      script_url: string
+      /** SHA-256 in hex, empty only where the cluster says allow_unpinned */
+      script_sha256: string
+      /** By architecture as K3s names it: amd64, arm64, arm */
+      binaries: { arch: string; url: string; sha256: string }[]
+    }
+  }
+  secret: {
+    /** https://…/v1/report/… */
+    report_url: string
+    /** Server: the ticket for /v1/join. Agent: empty. */
+    join: string
+    /** Server: the node credential. Agent: empty. */
+    node: string
+    node_password: string
+  }
+}
+
+export type RenderedDocument = {
+  body: string
+  contentType: 'text/cloud-config' | 'application/vnd.coreos.ignition+json;version=3.3.0'
+}
+
+/** Something wrong with a template or with what it rendered. `line` is 1-based in the template's source where known. */
+export type LintProblem = { severity: 'error' | 'warning'; code: string; message: string; line?: number }

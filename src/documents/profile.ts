@@ -1,0 +1,38 @@
+import { z } from '@hono/zod-openapi'
+
+/** A value that an admin may give a template: plain JSON. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
+
+export const assurances = ['network', 'bearer', 'key', 'hardware'] as const
+export type Assurance = (typeof assurances)[number]
+
+export const roles = ['server', 'agent'] as const
+export type Role = (typeof roles)[number]
+
+export const builtins = ['builtin:debian', 'builtin:rocky', 'builtin:fcos', 'builtin:flatcar'] as const
+export type Builtin = (typeof builtins)[number]
+
+const name = z
+  .string()
+  .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'lower-case letters, digits and inner hyphens, at most 63')
+
+/** How a kind of device is provisioned; one immutable revision of it. PROTOCOL.md, `/profiles`. */
+export const ProfileSpec = z
+  .strictObject({
+    name,
+    document: z.enum(['cloud-init', 'ignition']),
+    role: z.enum(roles),
+    template: z.union([z.enum(builtins), z.strictObject({ source: z.string().min(1).max(262_144) })]),
+    vars: z.record(z.string(), z.json()).default({}),
+    packages: z
+      .array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.+:_-]{0,127}$/))
+      .max(200)
+      .default([]),
+    min_assurance: z.enum(assurances).default('key'),
+    reenroll: z.enum(['never', 'approve', 'always']).default('approve'),
+    join_ttl: z.int().min(300).max(86_400).default(3_600).describe('Seconds'),
+    boot: z.record(z.string(), z.json()).optional(),
+  })
+  .openapi('Profile')
+
+export type ProfileSpec = z.output<typeof ProfileSpec>

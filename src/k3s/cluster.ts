@@ -1,0 +1,50 @@
+import { z } from '@hono/zod-openapi'
+
+const clusterName = z
+  .string()
+  .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'lower-case letters, digits and inner hyphens, at most 63')
+
+export const datastoreKinds = ['managed', 'sqlite', 'postgres', 'mysql', 'etcd', 'embedded-etcd'] as const
+
+/** Where a cluster keeps its state. `endpoint` may hold a password: it is sealed at rest and never shown again. */
+export const Datastore = z.strictObject({
+  kind: z.enum(datastoreKinds),
+  endpoint: z.string().min(1).max(4_096).optional(),
+  cafile: z.string().max(65_536).optional().describe('PEM text, written to a root-only file on servers'),
+  certfile: z.string().max(65_536).optional().describe('PEM text'),
+  keyfile: z.string().max(65_536).optional().describe('PEM text'),
+})
+export type Datastore = z.output<typeof Datastore>
+
+/** PROTOCOL.md, `/clusters`. */
+export const ClusterSpec = z
+  .strictObject({
+    name: clusterName,
+    version: z
+      .string()
+      .regex(/^v1\.\d{1,3}\.\d{1,3}(?:-rc\d{1,2})?\+k3s\d{1,2}$/, 'a K3s release such as v1.36.3+k3s1'),
+    api_endpoint: z.string().max(512).optional().describe('https://name:6443, what agents and kubeconfigs use'),
+    ca_hash: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .optional(),
+    allow_unpinned: z.boolean().default(false),
+    allow_weak_servers: z.boolean().default(false),
+    datastore: Datastore,
+    tls_sans: z.array(z.string().min(1).max(253)).max(64).default([]),
+    settings: z.record(z.string(), z.json()).default({}).describe('K3s server settings shared by all servers'),
+  })
+  .openapi('ClusterInput')
+export type ClusterSpec = z.output<typeof ClusterSpec>
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+
+/** What runs as root on a node, by hash. PROTOCOL.md, `/versions`. */
+export const VersionSpec = z
+  .strictObject({
+    version: ClusterSpec.shape.version,
+    artifacts: z.partialRecord(z.enum(['amd64', 'arm64', 'arm']), z.strictObject({ sha256 })),
+    install_script: z.strictObject({ sha256 }),
+  })
+  .openapi('Version')
+export type VersionSpec = z.output<typeof VersionSpec>

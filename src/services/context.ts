@@ -1,0 +1,38 @@
+import type { Logger } from 'pino'
+import type { Database } from '../store/database.ts'
+import type { Vault } from '../store/vault.ts'
+
+/** What this server is to its devices: all of it is printed into documents. */
+export type Settings = {
+  /** Origin of the public URL, no slash at the end */
+  publicUrl: string
+  /** The public URL was guessed or is loopback: a lint warning (`public_url_guessed`) */
+  publicUrlGuessed: boolean
+  /** What `aud` may be: the public URL's origin first */
+  audiences: readonly string[]
+  /** `sha256//…;sha256//…` */
+  pins: string
+  /** PEM */
+  ca: string
+  /** Where documents fetch K3s' installer and binaries from */
+  k3s: { installScriptUrl: string; artifactUrl: string }
+}
+
+/** The sealed keys that every replica shares. */
+export type ServerKeys = {
+  /** 32 bytes, HMAC of nonces */
+  nonce: Uint8Array
+  /** 32 bytes, node passwords are derived from it */
+  nodePassword: Uint8Array
+}
+
+/** What every use case may need; tests pass a fixed clock, fixed bytes, a real database. */
+export type Context = Database & {
+  vault: Vault
+  keys: ServerKeys
+  settings: Settings
+  log: Logger
+  /** Unix seconds */
+  now: () => number
+  random: (bytes: number) => Uint8Array
+}

@@ -1,0 +1,35 @@
+import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
+import postgres, { type Sql } from 'postgres'
+import * as schema from './schema.ts'
+
+export type Drizzle = PostgresJsDatabase<typeof schema>
+
+/**
+ * Two clients, because drizzle changes the type parsers of the one it is given (`sql.json()` and dates then throw on it):
+ * `db` for everything, `sql` for the hot device statements, which are written by hand and prepared.
+ */
+export type Database = {
+  db: Drizzle
+  sql: Sql
+  close: () => Promise<void>
+}
+
+export type DatabaseOptions = {
+  /** Connections of the hot client; drizzle's has half of it. */
+  pool?: number
+  /** Further options for postgres.js, e.g. `ssl` for the embedded server's certificate. */
+  connection?: postgres.Options<Record<string, never>>
+}
+
+/** Opens both pools. Connects lazily: an unreachable database shows at the first query. */
+export function openDatabase(url: string, options: DatabaseOptions = {}): Database {
+  const pool = options.pool ?? 8
+  const common = { onnotice: () => {}, connect_timeout: 10, ...options.connection }
+  const sql = postgres(url, { ...common, max: pool })
+  const forDrizzle = postgres(url, { ...common, max: Math.max(2, pool >> 1) })
+  const db = drizzle({ client: forDrizzle, schema, casing: 'snake_case' })
+  const close = async () => {
+    await Promise.all([sql.end({ timeout: 5 }), forDrizzle.end({ timeout: 5 })])
+  }
+  return { db, sql, close }
+}
