@@ -1,0 +1,170 @@
+import type { Sql } from 'postgres'
+
+/** What a claim asks for. */
+export type ClaimLookup = {
+  /** Serial in lower case */
+  serialKey: string
+  /** SHA-256 of the claim, hex: finds its retry */
+  claimHash: string
+  nonce: string
+}
+
+/** One row with everything that decides a claim; what is immutable or counted by a version is cached, not fetched again. */
+export type ClaimRow = {
+  n: number
+  device_id: string
+  serial: string
+  state: string
+  device_version: number
+  hostname: string | null
+  device_role: 'server' | 'agent' | null
+  min_assurance: string | null
+  labels: Record<string, string>
+  vars: Record<string, never>
+  note: string
+  reenroll_granted: boolean
+  thumbprint: string | null
+  jwk: Record<string, string> | null
+  profile_id: string
+  revision: number
+  cluster_id: string | null
+  cluster_version: number | null
+  cluster_state: string | null
+  ca_hash: string | null
+  sole_server: string | null
+  nonce_used: boolean
+  enrollment_id: string | null
+  enrolled_at: number | null
+  applied: boolean
+  joined: boolean
+  same_claim: boolean
+  document_type: string | null
+  document_digest: string | null
+  document_sealed: Uint8Array | null
+}
+
+// `unnest` instead of `any`: the row number survives, so results map to claims by number, never by key.
+const select = `
+select q.n::int, d.id as device_id, d.serial, d.state, d.version as device_version, d.hostname, d.role as device_role,
+  d.min_assurance, d.labels, d.vars, d.note, d.reenroll_granted, i.thumbprint, i.jwk, d.profile_id, p.revision,
+  d.cluster_id, c.version as cluster_version, c.state as cluster_state, c.ca_hash, s.id as sole_server,
+  rn.nonce is not null as nonce_used,
+  e.id as enrollment_id, extract(epoch from e.created_at)::float8 as enrolled_at,
+  e.applied_at is not null as applied, e.joined_at is not null as joined,
+  coalesce(e.claim_hash = decode(q.claim_hash, 'hex'), false) as same_claim,
+  e.document_type, e.document_digest,
+  case when e.claim_hash = decode(q.claim_hash, 'hex') then e.document_sealed end as document_sealed
+from unnest($1::text[], $2::text[], $3::text[]) with ordinality as q(serial_key, claim_hash, nonce, n)
+join devices d on d.serial_key = q.serial_key
+join profiles p on p.id = d.profile_id
+left join identities i on i.device_id = d.id and i.ended_at is null
+left join clusters c on c.id = d.cluster_id
+left join devices s on s.sole_server_of = d.cluster_id
+left join enrollments e on e.device_id = d.id and e.ended_at is null
+left join redeemed_nonces rn on rn.nonce = q.nonce`
+
+/** The one select of a claim, shared by those that arrive together. A claim whose serial is not on the roll has no row. */
+export async function selectClaims(sql: Sql, claims: readonly ClaimLookup[]): Promise<(ClaimRow | undefined)[]> {
+  const columns = [claims.map((c) => c.serialKey), claims.map((c) => c.claimHash), claims.map((c) => c.nonce)]
+  const rows = await sql.unsafe<ClaimRow[]>(select, columns as never[], { prepare: true })
+  const results: (ClaimRow | undefined)[] = claims.map(() => undefined)
+  for (const row of rows) results[row.n - 1] = row
+  return results
+}
+
+/** One accepted claim, ready to be written. Times are Unix seconds; hashes hex; sealed values base64. */
+export type NewEnrollment = {
+  device_id: string
+  device_version: number
+  enrollment_id: string
+  cluster_id: string
+  profile_id: string
+  profile_revision: number
+  role: 'server' | 'agent'
+  hostname: string
+  assurance: string
+  thumbprint: string
+  claim_hash: string
+  nonce: string
+  at: number
+  document_type: string
+  document_digest: string
+  document_sealed: string
+  join_hash: string
+  join_sealed: string | null
+  join_expires_at: number
+  report_hash: string
+  report_expires_at: number
+  node_hash: string | null
+  /** Set for the one server of a SQLite cluster. */
+  sole_server_of: string | null
+  /** The cluster's last server starts over: the cluster is virgin again. */
+  resets_cluster: boolean
+  /** Timeline entry, JSON */
+  event: unknown
+}
+
+// Each part hangs on `moved`: a device that changed since it was read moves nothing, and then nothing else is written.
+// `ended` must be complete before the insert, or the unique index on live enrollments would see both: the count forces that.
+const write = `
+with input as (
+  select i.*, to_timestamp(i.at) as time from json_to_recordset($1::text::json) as i(
+    n int, device_id text, device_version int, enrollment_id text, cluster_id text, profile_id text, profile_revision int,
+    role text, hostname text, assurance text, thumbprint text, claim_hash text, nonce text, at float8,
+    document_type text, document_digest text, document_sealed text, join_hash text, join_sealed text, join_expires_at float8,
+    report_hash text, report_expires_at float8, node_hash text, sole_server_of text, resets_cluster bool, event json)
+), moved as (
+  update devices d set state = 'enrolled', state_since = i.time, assurance = i.assurance, failure = null,
+    reenroll_granted = false, must_rejoin = false, sole_server_of = coalesce(i.sole_server_of, d.sole_server_of),
+    version = d.version + 1, updated_at = i.time
+  from input i where d.id = i.device_id and d.version = i.device_version returning i.n, d.serial
+), redeemed as (
+  insert into redeemed_nonces (nonce, used_in, redeemed_at)
+  select i.nonce, decode(i.claim_hash, 'hex'), i.time from input i join moved using (n) returning 1
+), ended as (
+  update enrollments e set ended_at = i.time, end_reason = 'replaced', document_sealed = null, join_sealed = null
+  from input i join moved using (n) where e.device_id = i.device_id and e.ended_at is null returning 1
+), enrolled as (
+  insert into enrollments (id, device_id, cluster_id, profile_id, profile_revision, role, hostname, assurance, thumbprint,
+    claim_hash, created_at, document_type, document_digest, document_sealed, join_hash, join_sealed, join_expires_at,
+    report_hash, report_expires_at, node_hash)
+  select i.enrollment_id, i.device_id, i.cluster_id, i.profile_id, i.profile_revision, i.role, i.hostname, i.assurance,
+    i.thumbprint, decode(i.claim_hash, 'hex'), i.time, i.document_type, i.document_digest,
+    decode(i.document_sealed, 'base64'), decode(i.join_hash, 'hex'), decode(i.join_sealed, 'base64'),
+    to_timestamp(i.join_expires_at), decode(i.report_hash, 'hex'), to_timestamp(i.report_expires_at),
+    decode(i.node_hash, 'hex')
+  from input i join moved using (n) where (select count(*) from ended) >= 0 returning 1
+), told as (
+  insert into events (device_id, enrollment_id, at, source, name, result, detail)
+  select i.device_id, i.enrollment_id, i.time, 'server', 'enrolled', 'ok', i.event from input i join moved using (n) returning 1
+), audited as (
+  insert into audit (at, actor, action, target, detail)
+  select i.time, 'device:' || m.serial, 'enroll', 'device:' || m.serial, i.event from input i join moved m using (n) returning 1
+), reset as (
+  update clusters c set state = 'virgin', ca_hash = null, initializer_device_id = null, initializer_until = null,
+    version = c.version + 1, updated_at = i.time
+  from input i join moved using (n) where i.resets_cluster and c.id = i.cluster_id returning c.id
+), orphaned as (
+  update devices d set must_rejoin = true, version = d.version + 1
+  from enrollments e join reset on reset.id = e.cluster_id
+  where e.role = 'agent' and e.ended_at is null and d.id = e.device_id returning d.id
+), untokened as (
+  update enrollments e set join_sealed = null from orphaned where e.device_id = orphaned.id and e.ended_at is null returning 1
+)
+select n from moved`
+
+/**
+ * The one writing statement: nonce, device, enrollment, join token, timeline and audit, or nothing at all.
+ * @returns for each whether it was written; false = the device changed since it was read (a lost race)
+ * @throws PostgresError 23505 when a nonce or a sole server's place is taken; then nothing of the whole run is written
+ */
+export async function writeEnrollments(sql: Sql, enrollments: readonly NewEnrollment[]): Promise<boolean[]> {
+  const input = JSON.stringify(enrollments.map((e, n) => ({ n, ...e })))
+  const rows = await sql.unsafe<{ n: number }[]>(write, [input], { prepare: true })
+  const written = enrollments.map(() => false)
+  for (const { n } of rows) written[n] = true
+  return written
+}
+
+/** The two statements of an enrolment, for the benchmark that runs them under pgbench as well. */
+export const statements = { select, write } as const
