@@ -1,0 +1,33 @@
+import { readdirSync, statSync } from 'node:fs'
+import { join, relative, sep } from 'node:path'
+
+/** Found only when named: they need programs that not every machine has, or measure. */
+const byName = ['test/lab', 'test/e2e', 'test/bench']
+
+/**
+ * The test files to run, sorted.
+ * @param root the project's folder
+ * @param names files or folders; none = all of `test/`
+ * @throws Error if a name does not exist, or holds no test file
+ */
+export function findTests(root: string, names: readonly string[]): string[] {
+  if (names.length === 0) return below(root, 'test').filter((f) => !byName.some((folder) => f.startsWith(`${folder}/`)))
+  const found = names.flatMap((name) => {
+    const path = relative(root, join(root, relative(root, name)))
+      .split(sep)
+      .join('/')
+    const stat = statSync(join(root, path), { throwIfNoEntry: false })
+    if (!stat) throw new Error(`no such test: ${name}`)
+    const files = stat.isDirectory() ? below(root, path) : [path]
+    if (files.length === 0) throw new Error(`no test in ${name}`)
+    return files
+  })
+  return [...new Set(found)].sort()
+}
+
+function below(root: string, folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .map((path) => `${folder}/${path.split(sep).join('/')}`)
+    .filter((path) => path.endsWith('.test.ts') && !path.includes('/fixtures/'))
+    .sort()
+}
