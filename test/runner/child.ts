@@ -1,4 +1,4 @@
-// One test file in a process of its own: `node --import tsx test/runner/child.ts <file>`.
+// One test file in a process of its own: `node --import tsx test/runner/child.ts <file> <milliseconds>`.
 import { writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -8,8 +8,8 @@ import { channel, type Message } from './message.ts'
 type UvuRun = () => Promise<[errors: string | true, passed: number, skipped: number, total: number]>
 const uvu = globalThis as unknown as { UVU_DEFER: number; UVU_INDEX: number; UVU_QUEUE: (string | UvuRun | null)[][] }
 
-/** Milliseconds after which a process that is done with its tests says what keeps it alive; less than the runner's grace. */
-const handlesAfter = 2_000
+/** The file, and the milliseconds after which a process that is done with its tests says what keeps it alive. */
+const [file = '', handlesAfter] = process.argv.slice(2)
 
 const tell = (message: Message) => writeSync(channel, `${JSON.stringify(message)}\n`)
 
@@ -18,7 +18,7 @@ const queue: (string | UvuRun | null)[] = []
 Object.assign(uvu, { UVU_DEFER: 1, UVU_INDEX: 0, UVU_QUEUE: [queue] })
 const { collected, observe } = await import('../suite.ts')
 
-async function main(file: string): Promise<void> {
+async function main(): Promise<void> {
   await import(pathToFileURL(resolve(file)).href)
   const total = { passed: 0, failed: 0, skipped: 0, only: 0 }
   if (queue.length > 0) {
@@ -59,5 +59,5 @@ type Totals = { passed: number; failed: number; skipped: number; only: number }
 
 const text = (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error))
 
-await main(process.argv[2] ?? '')
-setTimeout(() => tell({ kind: 'open', handles: process.getActiveResourcesInfo() }), handlesAfter).unref()
+await main()
+setTimeout(() => tell({ kind: 'open', handles: process.getActiveResourcesInfo() }), Number(handlesAfter)).unref()

@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream'
 import { channel, type Message } from './message.ts'
 
 /** Milliseconds. `load`: until the first test starts; `late`: on top of a test's own limit; `grace`: from the last test to the end. */
-const wait = { load: 60_000, late: 10_000, grace: 5_000 } as const
+export const patience = { load: 60_000, late: 10_000, grace: 5_000 }
 
 export type FileResult = {
   file: string
@@ -18,7 +18,7 @@ export type FileResult = {
   output: string
 }
 
-export type FileOptions = { env: NodeJS.ProcessEnv; refuseOnly: boolean }
+export type FileOptions = { env: NodeJS.ProcessEnv; refuseOnly: boolean; wait?: typeof patience }
 
 const running = new Set<ChildProcess>()
 
@@ -30,16 +30,18 @@ export function killRunning(): void {
 /** Runs one test file in its own process and process group, and never trusts its exit code alone. */
 export async function runFile(file: string, options: FileOptions): Promise<FileResult> {
   const started = Date.now()
-  const child = spawn(process.execPath, ['--import', 'tsx', new URL('child.ts', import.meta.url).pathname, file], {
+  const wait = options.wait ?? patience
+  const program = new URL('child.ts', import.meta.url).pathname
+  const child = spawn(process.execPath, ['--import', 'tsx', program, file, String(wait.grace / 2)], {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     env: options.env,
     detached: true,
   })
   running.add(child)
-  const watch = watchdog(child)
+  const watch = watchdog(child, wait.load)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => (output += chunk))
-  const seen = listen(child, watch)
+  const seen = listen(child, watch, wait)
   const closed = new Promise<true>((done) => child.once('close', () => done(true)))
   const exit = await exited(child)
   watch.stop()
@@ -48,7 +50,7 @@ export async function runFile(file: string, options: FileOptions): Promise<FileR
   if (strayed) killGroup(child)
 
   const end = seen.end ?? { passed: 0, failed: 0, skipped: 0, only: 0 }
-  const problems = [...judge(seen.end, exit, options), ...watch.complaints()]
+  const problems = watch.complaints() ?? judge(seen.end, exit, options)
   if (strayed) problems.push('left a process behind that still holds its output')
   const { passed, failed, skipped } = end
   return {
@@ -66,7 +68,6 @@ type Exit = { code: number | null; signal: NodeJS.Signals | null }
 type End = Extract<Message, { kind: 'end' }>
 
 function judge(end: End | undefined, exit: Exit, { refuseOnly }: FileOptions): string[] {
-  if (exit.signal === 'SIGKILL' && end) return []
   const how = exit.signal ? `signal ${exit.signal}` : `exit code ${exit.code}`
   if (!end) return [`ended before its tests did (${how})`]
   if (exit.code !== 0) return [`crashed after its tests (${how})`]
@@ -75,7 +76,7 @@ function judge(end: End | undefined, exit: Exit, { refuseOnly }: FileOptions): s
   return []
 }
 
-function listen(child: ChildProcess, watch: Watchdog): { end?: End } {
+function listen(child: ChildProcess, watch: Watchdog, wait: typeof patience): { end?: End } {
   const seen: { end?: End } = {}
   createInterface({ input: child.stdio[channel] as Readable }).on('line', (line) => {
     const message = JSON.parse(line) as Message
@@ -89,7 +90,7 @@ function listen(child: ChildProcess, watch: Watchdog): { end?: End } {
 
 type Watchdog = ReturnType<typeof watchdog>
 
-function watchdog(child: ChildProcess) {
+function watchdog(child: ChildProcess, load: number) {
   let barked: string | undefined
   let why = ''
   let timer: NodeJS.Timeout
@@ -100,14 +101,14 @@ function watchdog(child: ChildProcess) {
       killGroup(child)
     }, ms)
   }
-  expect('did not load', wait.load)
+  expect('did not load', load)
   return {
     expect,
     explain: (reason: string) => {
       why = ` (${reason})`
     },
     stop: () => clearTimeout(timer),
-    complaints: () => (barked ? [`${barked}${why}`] : []),
+    complaints: () => (barked ? [`${barked}${why}`] : undefined),
   }
 }
 
