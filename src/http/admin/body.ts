@@ -1,0 +1,55 @@
+import type { MiddlewareHandler } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { AppError } from '../../errors.ts'
+
+/** Bytes of a JSON body. PROTOCOL.md, "Admin API". */
+export const largest = 1_048_576
+/** Arrays and objects within each other; the schemas recurse, so an endless nest would end the stack. */
+const deepest = 64
+
+const json = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i
+
+/** 413 before more than `largest` bytes are held. */
+export const limitBody: MiddlewareHandler = bodyLimit({
+  maxSize: largest,
+  onError: () => {
+    throw new AppError('body_too_large', { detail: `at most ${largest} bytes` })
+  },
+})
+
+/** For routes with a JSON body: 415, then 400, then 422 for text that cannot be stored. */
+export const readJson: MiddlewareHandler = async (c, next) => {
+  if (!json.test(c.req.header('content-type') ?? '')) {
+    throw new AppError('media_type', { detail: 'the body must be application/json' })
+  }
+  let body: unknown
+  try {
+    body = await c.req.json()
+  } catch (cause) {
+    throw new AppError('request_invalid', { detail: 'the body is not JSON', cause })
+  }
+  refuseUnstorable(body)
+  await next()
+}
+
+/** @throws AppError `invalid` for NUL or half a character anywhere (Postgres and YAML cannot hold them), or too deep a nest */
+export function refuseUnstorable(body: unknown): void {
+  const waiting: { value: unknown; path: string; depth: number }[] = [{ value: body, path: '', depth: 0 }]
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    const { value, path, depth } = next
+    if (typeof value === 'string' && !storable(value)) refuse(path, 'text may not hold NUL or half a surrogate pair')
+    if (typeof value !== 'object' || value === null) continue
+    if (depth >= deepest) refuse(path.slice(0, 80), `nested deeper than ${deepest}`)
+    for (const [key, inner] of Object.entries(value)) {
+      if (!storable(key)) refuse(path, 'a name may not hold NUL or half a surrogate pair')
+      waiting.push({ value: inner, path: path ? `${path}.${key}` : key, depth: depth + 1 })
+    }
+  }
+}
+
+const unstorable = /\0|\p{Surrogate}/u
+const storable = (text: string) => !unstorable.test(text)
+
+function refuse(path: string, reason: string): never {
+  throw new AppError('invalid', { errors: [{ path, reason }] })
+}
