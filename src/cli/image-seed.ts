@@ -1,0 +1,132 @@
+import { lstat, mkdir, readdir, readFile, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join, sep } from 'node:path'
+import { parseArgs } from 'node:util'
+import { imageSeed, type SeedFile, type SeedLink, stageOne } from '../documents/image-seed.ts'
+
+const usage = `usage: rollcall image-seed --url URL --pin PINS [--stage-one] DIRECTORY
+  DIRECTORY   the root of a mounted image, or a folder that is copied into one (with --stage-one: the files of a NoCloud stick)
+  --url       public URL of the server, e.g. https://rollcall.example.net:8443
+  --pin       what \`rollcall pin\` prints
+  --stage-one user-data that seeds a running machine and restarts it once`
+
+const templates = new URL('../../templates/', import.meta.url)
+const pinList = /^sha256\/\/[A-Za-z0-9+/]{43}=(?:;sha256\/\/[A-Za-z0-9+/]{43}=)*$/
+
+/** A refusal for the admin: one sentence, exit code 1. */
+class Refusal extends Error {}
+
+type Options = { url: string; pins: string; stageOne: boolean; directory: string }
+
+/**
+ * `rollcall image-seed`.
+ * @returns exit code: 0 written, 1 refused, 2 wrong usage
+ */
+export async function imageSeedCommand(args: readonly string[], say: (line: string) => void): Promise<number> {
+  const options = parse(args)
+  if (typeof options === 'string') {
+    say(`${options}\n${usage}`)
+    return 2
+  }
+  try {
+    say(options.stageOne ? await writeStageOne(options) : await writeSeed(options))
+    return 0
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    say(error.message)
+    return 1
+  }
+}
+
+function parse(args: readonly string[]): Options | string {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { url: { type: 'string' }, pin: { type: 'string' }, 'stage-one': { type: 'boolean', default: false } },
+    })
+    const [directory, ...rest] = positionals
+    if (!directory || rest.length > 0) return 'give one DIRECTORY'
+    if (!values.url || !URL.canParse(values.url)) return '--url must be a URL'
+    const url = new URL(values.url)
+    if (url.protocol !== 'https:')
+      return '--url must begin with https:// (devices check the pin, so any certificate does)'
+    if (!values.pin || !pinList.test(values.pin)) return '--pin must be what `rollcall pin` prints'
+    return { url: url.origin, pins: values.pin, stageOne: values['stage-one'], directory }
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+async function writeSeed({ directory, ...options }: Options): Promise<string> {
+  await mkdir(directory, { recursive: true })
+  const root = await realpath(directory)
+  await refuseUsed(root)
+  const seed = await makeSeed(options)
+  for (const file of [...seed.files, seed.switch]) await putFile(root, file)
+  for (const link of seed.links) await putLink(root, link)
+  await mkdir(join(await folder(root, 'var/lib'), 'rollcall'), { recursive: true, mode: 0o700 })
+  return `${directory}: a machine that boots from this image calls in at ${options.url}`
+}
+
+async function writeStageOne({ directory, ...options }: Options): Promise<string> {
+  await mkdir(directory, { recursive: true })
+  const root = await realpath(directory)
+  const script = await readFile(new URL('seed/stage-one.sh', templates), 'utf8')
+  const content = stageOne(await makeSeed(options), script)
+  await putFile(root, { path: 'user-data', mode: 0o644, content })
+  await putFile(root, { path: 'meta-data', mode: 0o644, content: 'instance-id: rollcall-stage-one\n' })
+  return `${directory}: user-data and meta-data for a NoCloud stick (label cidata); user-data alone serves any other data source`
+}
+
+async function makeSeed({ url, pins }: { url: string; pins: string }) {
+  const folder = new URL('seed/', templates)
+  const names = await readdir(folder)
+  const texts = new Map(
+    await Promise.all(names.map(async (name) => [name, await readFile(new URL(name, folder), 'utf8')] as const)),
+  )
+  const client = await readFile(new URL('client.sh', templates), 'utf8')
+  return imageSeed({ url, pins }, { read: (name) => texts.get(name) as string, client })
+}
+
+// Two machines with one key are one device to the server: the second would look like a thief of the first.
+async function refuseUsed(root: string): Promise<void> {
+  const state = join(root, 'var/lib/rollcall')
+  const found = await readdir(state).catch(() => [] as string[])
+  if (found.length === 0) return
+  throw new Refusal(
+    `${state} holds ${found.join(', ')}: this image was booted and has a device's key. Seed a fresh image, or empty that folder first.`,
+  )
+}
+
+async function putFile(root: string, { path, mode, content }: SeedFile): Promise<void> {
+  const target = join(await folder(root, dirname(path)), path.slice(path.lastIndexOf('/') + 1))
+  await rm(`${target}.new`, { force: true })
+  await writeFile(`${target}.new`, content, { mode, flag: 'wx' })
+  await rename(`${target}.new`, target)
+}
+
+async function putLink(root: string, { path, target }: SeedLink): Promise<void> {
+  const link = join(await folder(root, dirname(path)), path.slice(path.lastIndexOf('/') + 1))
+  await rm(link, { force: true })
+  await symlink(target, link)
+}
+
+// An image may hold links that are absolute in its own root and would lead into this machine's.
+async function folder(root: string, path: string): Promise<string> {
+  let here = root
+  for (const name of path.split('/').filter((part) => part !== '.')) {
+    const next = join(here, name)
+    const exists = await lstat(next).then(
+      () => true,
+      () => false,
+    )
+    if (!exists) await mkdir(next, { mode: 0o755 })
+    here = await realpath(next).catch(() => {
+      throw new Refusal(`${next} is a link that leads nowhere`)
+    })
+    if (here !== root && !here.startsWith(root === sep ? sep : root + sep)) {
+      throw new Refusal(`${next} leads out of the image, to ${here}`)
+    }
+  }
+  return here
+}
