@@ -1,0 +1,215 @@
+import { readFileSync, realpathSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import type postgres from 'postgres'
+import { type Account, chooseAccount } from './account.ts'
+import { clientOptions, type Endpoint, withClient } from './client.ts'
+import { initialize, type Passwords, preparePasswords } from './initialize.ts'
+import { waitForLock } from './lock.ts'
+import type { Postmaster } from './pid-file.ts'
+import { findPlace, type Place, prepareDataDirectory, preparePlace } from './place.ts'
+import { PortTaken, settle, startPostmaster, stopPostmaster } from './postmaster.ts'
+import { isAlive } from './process-identity.ts'
+import { type Program, prepareProgram } from './program.ts'
+import { provision } from './roles.ts'
+import { hbaConf, postgresqlConf } from './settings.ts'
+import { writeWhole } from './small-file.ts'
+import { enter, leave, others, type Use } from './users.ts'
+
+export type EmbeddedOptions = {
+  /** Rollcall's data directory; made if need be */
+  dataDirectory: string
+  /** Account for Postgres when we are root; undefined = choose */
+  account?: string | undefined
+  /** Addresses for TCP, with TLS */
+  listen: string
+  /** 0 = a free one at each start */
+  port: number
+  use: Use
+  /** Makes the server's own certificate, valid for `localhost`; called once per database. PEM. */
+  certificate: () => Promise<{ certificate: string; key: string }>
+  /** Further settings for postgresql.conf */
+  settings?: Record<string, string>
+  say: (message: string) => void
+}
+
+/** The embedded PostgreSQL, up and provisioned. */
+export type Embedded = {
+  /** For postgres.js: our role in our database. */
+  connection: postgres.Options<Record<string, never>>
+  postmaster: () => Postmaster
+  /** True if this process started it, false if it was running. */
+  started: boolean
+  root: string
+  /** Gives it back; stops it if no other living process uses it. */
+  close: () => Promise<void>
+}
+
+/** Milliseconds that somebody else's initdb or start may take. */
+const lockPatience = 900_000
+const watchEvery = 1_000
+
+/**
+ * Starts the embedded PostgreSQL of a data directory, or adopts the one that runs, and keeps it up until closed.
+ * @throws Error, each with a sentence for the admin
+ */
+export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> {
+  prepareDataDirectory(options.dataDirectory)
+  const dataDirectory = realpathSync(options.dataDirectory)
+  const run = join(dataDirectory, 'run')
+  const users = join(run, 'users')
+  const locked = async <T>(work: () => Promise<T>): Promise<T> => {
+    const lock = await waitForLock(run, 'postgres', lockPatience)
+    try {
+      return await work()
+    } finally {
+      lock.release()
+    }
+  }
+
+  let up = await locked(async () => {
+    const state = await bringUp({ ...options, dataDirectory })
+    enter(users, options.use)
+    return state
+  })
+  const started = up.started
+  const watch = keepUp(
+    () => up.postmaster,
+    async () => {
+      if (options.use === 'guest' && others(users).some((other) => other.use === 'unit')) return
+      await locked(async () => {
+        up = await bringUp({ ...options, dataDirectory, port: up.postmaster.port })
+      })
+      if (up.started) options.say('PostgreSQL had ended unexpectedly and was started again')
+    },
+    options.say,
+  )
+
+  const close = async () => {
+    await watch.stop()
+    await locked(async () => {
+      leave(users, options.use)
+      const rest = others(users)
+      if (options.use === 'unit' || rest.length === 0) await stopPostmaster(up.postmaster)
+    })
+  }
+  const login = { user: 'rollcall', password: up.passwords.rollcall, database: 'rollcall' }
+  return {
+    connection: clientOptions(up.endpoint, login) as unknown as Embedded['connection'],
+    postmaster: () => up.postmaster,
+    started,
+    root: up.place.root,
+    close,
+  }
+}
+
+type Up = { postmaster: Postmaster; endpoint: Endpoint; passwords: Passwords; place: Place; started: boolean }
+
+async function bringUp(options: EmbeddedOptions): Promise<Up> {
+  const { dataDirectory, say } = options
+  const running = await settle(findPlace(dataDirectory).data)
+  const account = chooseAccount(options.account, findPlace(dataDirectory).data)
+  const place = running ? findPlace(dataDirectory) : await preparePlace(dataDirectory, account, say)
+  const passwords = preparePasswords(place)
+  const postmaster = running ?? (await start(options, place, account, passwords))
+  const certificate = readFileSync(join(place.data, 'rollcall.crt'), 'utf8')
+  const endpoint = { port: postmaster.port, sockets: place.sockets, certificate }
+  const login = { user: 'postgres', password: passwords.superuser, database: 'postgres' }
+  await withClient(endpoint, login, (sql) => provision(sql, passwords.rollcall))
+  return { postmaster, endpoint, passwords, place, started: !running }
+}
+
+async function start(
+  options: EmbeddedOptions,
+  place: Place,
+  account: Account | undefined,
+  passwords: Passwords,
+): Promise<Postmaster> {
+  const program = await prepareProgram(place.root, account, options.say)
+  await initialize(place, program, account, passwords.superuser)
+  await prepareCertificate(place, account, options.certificate)
+  if (account?.name === 'nobody') {
+    options.say(
+      'PostgreSQL runs as "nobody", which other services may share: make an account for it (useradd --system rollcall)',
+    )
+  }
+  return startOnPort(options, place, program, account)
+}
+
+async function startOnPort(
+  options: EmbeddedOptions,
+  place: Place,
+  program: Program,
+  account: Account | undefined,
+): Promise<Postmaster> {
+  for (let attempt = 1; ; attempt++) {
+    const port = options.port || (await freePort())
+    const settings = { listen: options.listen, port, sockets: place.sockets, extra: options.settings ?? {} }
+    writeWhole(join(place.data, 'postgresql.conf'), postgresqlConf(settings), account)
+    writeWhole(join(place.data, 'pg_hba.conf'), hbaConf, account)
+    try {
+      return await startPostmaster(place, program, account)
+    } catch (error) {
+      if (!(error instanceof PortTaken)) throw error
+      if (options.port) throw new Error(`PostgreSQL's port ${port} is in use: ${error.message}`)
+      if (attempt === 5) throw error
+    }
+  }
+}
+
+async function prepareCertificate(
+  place: Place,
+  account: Account | undefined,
+  make: EmbeddedOptions['certificate'],
+): Promise<void> {
+  const file = (name: string) => join(place.data, name)
+  // The key is written last: a pair is there when the key is.
+  try {
+    readFileSync(file('rollcall.key'))
+  } catch {
+    const { certificate, key } = await make()
+    writeWhole(file('rollcall.crt'), certificate, account)
+    writeWhole(file('rollcall.key'), key, account)
+  }
+}
+
+function keepUp(current: () => Postmaster, restart: () => Promise<void>, say: (message: string) => void) {
+  let busy: Promise<void> | undefined
+  let wait = 0
+  const check = async () => {
+    const { pid, identity } = current()
+    if (isAlive(pid, identity)) {
+      wait = 0
+      return
+    }
+    if (wait-- > 0) return
+    try {
+      await restart()
+    } catch (error) {
+      wait = 5
+      say(`PostgreSQL ended and could not be started again: ${(error as Error).message}`)
+    }
+  }
+  const timer = setInterval(() => {
+    busy ??= check().finally(() => {
+      busy = undefined
+    })
+  }, watchEvery)
+  timer.unref()
+  return {
+    stop: async () => {
+      clearInterval(timer)
+      await busy
+    },
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((done, fail) => {
+    const server = createServer().once('error', fail)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => done(port))
+    })
+  })
+}

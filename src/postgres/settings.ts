@@ -1,0 +1,54 @@
+/** How one embedded PostgreSQL is to run. */
+export type Settings = {
+  /** Comma-separated addresses for TCP, which is TLS only */
+  listen: string
+  port: number
+  /** Directory of the Unix socket */
+  sockets: string
+  /** Further settings; they win. */
+  extra?: Record<string, string>
+}
+
+/** The whole of postgresql.conf; written anew at each start, so that an upgrade of Rollcall reaches it. */
+export function postgresqlConf({ listen, port, sockets, extra = {} }: Settings): string {
+  const settings: Record<string, string> = {
+    listen_addresses: listen,
+    port: String(port),
+    unix_socket_directories: fits(sockets, port) ? sockets : '',
+    max_connections: '400',
+    password_encryption: 'scram-sha-256',
+    ssl: 'on',
+    ssl_cert_file: 'rollcall.crt',
+    ssl_key_file: 'rollcall.key',
+    ssl_min_protocol_version: 'TLSv1.2',
+    logging_collector: 'on',
+    log_filename: 'postgres-%a.log',
+    log_file_mode: '0600',
+    log_truncate_on_rotation: 'on',
+    log_rotation_age: '1d',
+    log_timezone: 'UTC',
+    timezone: 'UTC',
+    ...extra,
+  }
+  const lines = Object.entries(settings).map(([name, value]) => `${name} = '${value.replaceAll("'", "''")}'`)
+  return [
+    '# Written by Rollcall at each start. Your own settings belong into custom.conf, beside this file.',
+    ...lines,
+    "include_if_exists = 'custom.conf'",
+    '',
+  ].join('\n')
+}
+
+/** The whole of pg_hba.conf: passwords always, TLS over the network, and the superuser only from this machine. */
+export const hbaConf = `# Written by Rollcall at each start.
+local    all  all                      scram-sha-256
+hostssl  all  all       127.0.0.1/32   scram-sha-256
+hostssl  all  all       ::1/128        scram-sha-256
+host     all  postgres  all            reject
+hostssl  all  all       all            scram-sha-256
+`
+
+/** Whether the socket's path fits into `sockaddr_un` (108 bytes on Linux, 104 on macOS, with the final NUL). */
+export function fits(sockets: string, port: number): boolean {
+  return Buffer.byteLength(`${sockets}/.s.PGSQL.${port}`) < (process.platform === 'linux' ? 108 : 104)
+}
