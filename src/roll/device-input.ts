@@ -34,14 +34,14 @@ export const IdentityInput = z
   .openapi('IdentityInput')
 export type IdentityInput = z.output<typeof IdentityInput>
 
-const labels = z
-  .record(
-    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'is not a label'),
-    z.string().max(256).refine(isLine, 'holds control characters'),
-  )
+const labelName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'is not a label')
+const labelText = z.string().max(256).refine(isLine, 'holds control characters')
+
+export const Labels = z
+  .record(labelName, labelText)
   .refine((value) => Object.keys(value).length <= 64, 'has more than 64 labels')
 
-const vars = z
+export const Vars = z
   .record(z.string(), z.json())
   .superRefine((value, context) => {
     const reason = unfitVars(value as Record<string, Json>)
@@ -60,8 +60,8 @@ const fields = {
   hostname: hostname.describe('Default: made from the serial'),
   identity: IdentityInput,
   min_assurance: z.enum(assurances).describe('Default: the profile’s; below it needs scope admin'),
-  labels,
-  vars,
+  labels: Labels,
+  vars: Vars,
   macs: macs.describe('Hints, never proof'),
   uuid: uuid.describe('System UUID: a hint, never proof'),
   note,
@@ -76,7 +76,7 @@ export const DeviceInput = z
   .openapi('DeviceInput')
 export type DeviceInput = z.output<typeof DeviceInput>
 
-/** What an admin changes; `null` takes a value back to its default. */
+/** What an admin changes: a merge patch (RFC 7396), so `null` removes a label or variable, or takes a member back to its default. */
 export const DevicePatch = z
   .strictObject({
     ...fields,
@@ -86,6 +86,8 @@ export const DevicePatch = z
     identity: fields.identity.nullable(),
     min_assurance: fields.min_assurance.nullable(),
     uuid: fields.uuid.nullable(),
+    labels: z.record(labelName, labelText.nullable()),
+    vars: z.record(z.string(), z.json()),
   })
   .partial()
   .openapi('DevicePatch')

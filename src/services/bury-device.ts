@@ -1,0 +1,50 @@
+import type { DeviceState } from '../roll/state.ts'
+import { recordAudit } from '../store/audit.ts'
+import type { NewDevice } from '../store/devices.ts'
+import { date } from '../store/time.ts'
+import { emptyCluster, type LiveEnrollment, lockLiveEnrollment, markCompromised } from '../store/tombstones.ts'
+import type { Command } from './command-device.ts'
+import { endLiveEnrollment } from './end-enrollment.ts'
+
+/**
+ * Revokes or retires: the live enrollment and its secrets end in the same transaction, and the serial stays as a tombstone.
+ * @returns what changes of the device
+ */
+export async function buryDevice(command: Command, state: DeviceState): Promise<Partial<NewDevice>> {
+  const { context, tx, row, redact } = command
+  const live = await lockLiveEnrollment(tx, row.id)
+  if (live) {
+    await endLiveEnrollment(context, tx, live, { reason: state === 'revoked' ? 'revoked' : 'retired', redact })
+    await settleCluster(command, live, state)
+  }
+  return {
+    state,
+    stateSince: date(context.now()),
+    failure: null,
+    assurance: null,
+    reenrollGranted: false,
+    mustRejoin: false,
+    soleServerOf: null,
+    armedUntil: null,
+  }
+}
+
+/** What becomes of the cluster whose server goes. */
+async function settleCluster(command: Command, live: LiveEnrollment, state: DeviceState): Promise<void> {
+  const { context, tx, row } = command
+  const at = date(context.now())
+  if (row.soleServerOf !== null) {
+    const token = state === 'revoked' ? newServerToken(command, row.soleServerOf) : undefined
+    await emptyCluster(tx, row.soleServerOf, at, token)
+    return
+  }
+  // It has the server token, and with it the CA keys (DESIGN.md, "K3s rules"). One that was only retired is still trusted.
+  if (state !== 'revoked' || live.role !== 'server' || !live.redeemedAt) return
+  const name = await markCompromised(tx, live.clusterId, at)
+  if (name === undefined) return
+  await recordAudit(tx, context.now(), command.actor, 'cluster.compromised', `cluster:${name}`, { device: row.serial })
+}
+
+function newServerToken({ context }: Command, clusterId: string): Uint8Array {
+  return context.vault.seal(`clusters/${clusterId}/server_token`, Buffer.from(context.random(32)).toString('hex'))
+}

@@ -1,0 +1,94 @@
+import { and, eq, isNull, sql } from 'drizzle-orm'
+import type { Drizzle } from './database.ts'
+import { clusters, enrollments } from './schema.ts'
+
+/** The live enrollment, locked, with its document for the redacted copy. */
+export type LiveEnrollment = {
+  id: string
+  clusterId: string
+  role: string
+  documentSealed: Uint8Array | null
+  redeemedAt: Date | null
+  joinedAt: Date | null
+}
+
+export async function lockLiveEnrollment(tx: Drizzle, deviceId: string): Promise<LiveEnrollment | undefined> {
+  const [row] = await tx
+    .select({
+      id: enrollments.id,
+      clusterId: enrollments.clusterId,
+      role: enrollments.role,
+      documentSealed: enrollments.documentSealed,
+      redeemedAt: enrollments.redeemedAt,
+      joinedAt: enrollments.joinedAt,
+    })
+    .from(enrollments)
+    .where(and(eq(enrollments.deviceId, deviceId), isNull(enrollments.endedAt)))
+    .for('update')
+  return row
+}
+
+/**
+ * Ends an enrollment and every secret it was given: document, join token, report token, node credential.
+ * @param redacted copy of a document that was still sealed; undefined keeps what is there
+ */
+export async function endEnrollment(
+  tx: Drizzle,
+  id: string,
+  end: { at: Date; reason: 'revoked' | 'retired' | 'rekeyed'; redacted?: string | undefined },
+): Promise<void> {
+  const notAfter = (column: typeof enrollments.joinExpiresAt) =>
+    sql`least(${column}, ${end.at.toISOString()}::timestamptz)`
+  await tx
+    .update(enrollments)
+    .set({
+      endedAt: end.at,
+      endReason: end.reason,
+      documentSealed: null,
+      joinSealed: null,
+      joinExpiresAt: notAfter(enrollments.joinExpiresAt),
+      reportExpiresAt: notAfter(enrollments.reportExpiresAt as never),
+      ...(end.redacted === undefined ? {} : { documentRedacted: end.redacted }),
+    })
+    .where(eq(enrollments.id, id))
+}
+
+/** A server that knew the cluster's token and CA keys is no longer trusted. @returns the cluster's name, if its state changed */
+export async function markCompromised(tx: Drizzle, clusterId: string, at: Date): Promise<string | undefined> {
+  const [row] = await tx
+    .update(clusters)
+    .set({ state: 'compromised', version: sql`${clusters.version} + 1`, updatedAt: at })
+    .where(and(eq(clusters.id, clusterId), sql`${clusters.state} <> 'compromised'`))
+    .returning({ name: clusters.name })
+  return row?.name
+}
+
+/**
+ * A cluster whose only server is gone for good, and its datastore with it: the next server begins it anew, and agents must join again.
+ * @param serverToken a new one, sealed, where the old one is no longer trusted
+ */
+export async function emptyCluster(
+  tx: Drizzle,
+  clusterId: string,
+  at: Date,
+  serverToken: Uint8Array | undefined,
+): Promise<void> {
+  await tx
+    .update(clusters)
+    .set({
+      state: 'virgin',
+      caHash: null,
+      initializerDeviceId: null,
+      initializerUntil: null,
+      version: sql`${clusters.version} + 1`,
+      updatedAt: at,
+      ...(serverToken ? { serverTokenSealed: serverToken } : {}),
+    })
+    .where(eq(clusters.id, clusterId))
+  await tx.execute(sql`
+    with orphaned as (
+      update enrollments set join_sealed = null where cluster_id = ${clusterId} and role = 'agent' and ended_at is null
+      returning device_id
+    )
+    update devices d set must_rejoin = true, version = d.version + 1 from orphaned where d.id = orphaned.device_id`)
+}
