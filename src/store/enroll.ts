@@ -1,4 +1,6 @@
 import type { Sql } from 'postgres'
+import type { Assurance } from '../documents/profile.ts'
+import type { PublicJwk } from '../identity/jwk.ts'
 
 /** What a claim asks for. */
 export type ClaimLookup = {
@@ -18,19 +20,20 @@ export type ClaimRow = {
   device_version: number
   hostname: string | null
   device_role: 'server' | 'agent' | null
-  min_assurance: string | null
+  min_assurance: Assurance | null
   labels: Record<string, string>
   vars: Record<string, never>
   note: string
   reenroll_granted: boolean
   thumbprint: string | null
-  jwk: Record<string, string> | null
+  jwk: PublicJwk | null
   profile_id: string
   revision: number
   cluster_id: string | null
   cluster_version: number | null
   cluster_state: string | null
   ca_hash: string | null
+  api_endpoint: string | null
   sole_server: string | null
   nonce_used: boolean
   enrollment_id: string | null
@@ -47,7 +50,7 @@ export type ClaimRow = {
 const select = `
 select q.n::int, d.id as device_id, d.serial, d.state, d.version as device_version, d.hostname, d.role as device_role,
   d.min_assurance, d.labels, d.vars, d.note, d.reenroll_granted, i.thumbprint, i.jwk, d.profile_id, p.revision,
-  d.cluster_id, c.version as cluster_version, c.state as cluster_state, c.ca_hash, s.id as sole_server,
+  d.cluster_id, c.version as cluster_version, c.state as cluster_state, c.ca_hash, c.api_endpoint, s.id as sole_server,
   rn.nonce is not null as nonce_used,
   e.id as enrollment_id, extract(epoch from e.created_at)::float8 as enrolled_at,
   e.applied_at is not null as applied, e.joined_at is not null as joined,
@@ -100,8 +103,8 @@ export type NewEnrollment = {
   sole_server_of: string | null
   /** The cluster's last server starts over: the cluster is virgin again. */
   resets_cluster: boolean
-  /** Timeline entry, JSON */
-  event: unknown
+  /** Timeline entries; the first stands in the audit as well */
+  events: { name: string; detail: Record<string, unknown> }[]
 }
 
 // Each part hangs on `moved`: a device that changed since it was read moves nothing, and then nothing else is written.
@@ -112,7 +115,7 @@ with input as (
     n int, device_id text, device_version int, enrollment_id text, cluster_id text, profile_id text, profile_revision int,
     role text, hostname text, assurance text, thumbprint text, claim_hash text, nonce text, at float8,
     document_type text, document_digest text, document_sealed text, join_hash text, join_sealed text, join_expires_at float8,
-    report_hash text, report_expires_at float8, node_hash text, sole_server_of text, resets_cluster bool, event json)
+    report_hash text, report_expires_at float8, node_hash text, sole_server_of text, resets_cluster bool, events json)
 ), moved as (
   update devices d set state = 'enrolled', state_since = i.time, assurance = i.assurance, failure = null,
     reenroll_granted = false, must_rejoin = false, sole_server_of = coalesce(i.sole_server_of, d.sole_server_of),
@@ -136,10 +139,12 @@ with input as (
   from input i join moved using (n) where (select count(*) from ended) >= 0 returning 1
 ), told as (
   insert into events (device_id, enrollment_id, at, source, name, result, detail)
-  select i.device_id, i.enrollment_id, i.time, 'server', 'enrolled', 'ok', i.event from input i join moved using (n) returning 1
+  select i.device_id, i.enrollment_id, i.time, 'server', x.name, 'ok', x.detail
+  from input i join moved using (n) cross join lateral json_to_recordset(i.events) as x(name text, detail json) returning 1
 ), audited as (
   insert into audit (at, actor, action, target, detail)
-  select i.time, 'device:' || m.serial, 'enroll', 'device:' || m.serial, i.event from input i join moved m using (n) returning 1
+  select i.time, 'device:' || m.serial, 'enroll', 'device:' || m.serial, i.events->0->'detail'
+  from input i join moved m using (n) returning 1
 ), reset as (
   update clusters c set state = 'virgin', ca_hash = null, initializer_device_id = null, initializer_until = null,
     version = c.version + 1, updated_at = i.time

@@ -1,4 +1,6 @@
 import type { Sql } from 'postgres'
+import type { Assurance } from '../documents/profile.ts'
+import type { PublicJwk } from '../identity/jwk.ts'
 
 /** The live enrollment that a join ticket belongs to. */
 export type TicketRow = {
@@ -7,7 +9,7 @@ export type TicketRow = {
   serial: string
   cluster_id: string
   role: 'server' | 'agent'
-  assurance: string
+  assurance: Assurance
   thumbprint: string | null
   join_ttl: number
   expired: boolean
@@ -26,6 +28,13 @@ export async function selectTicket(sql: Sql, joinHash: Uint8Array, now: number):
     join profile_revisions r on r.profile_id = e.profile_id and r.revision = e.profile_revision
     where e.join_hash = ${joinHash} and e.ended_at is null`
   return row
+}
+
+/** The key that is pinned for a device, by thumbprint; undefined where only the thumbprint is pinned. */
+export async function selectPinnedKey(sql: Sql, deviceId: string, thumbprint: string): Promise<PublicJwk | undefined> {
+  const [row] = await sql<{ jwk: PublicJwk | null }[]>`
+    select jwk from identities where device_id = ${deviceId} and thumbprint = ${thumbprint} and ended_at is null`
+  return row?.jwk ?? undefined
 }
 
 /**

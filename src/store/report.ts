@@ -26,7 +26,7 @@ export type ReportRow = {
   document_sealed: Uint8Array | null
 }
 
-// One statement for all reports of a tick. Of several reports of one device, `latest` is the one that decides the state, while `some`
+// One statement for all reports of a tick. Of several reports of one device, `latest` is the one that decides the state, while `summed`
 // keeps what any of them said: a batch must end where the same reports one by one would end.
 const insert = `
 with input as (
@@ -47,7 +47,7 @@ with input as (
   select device_id, enrollment_id, time, source, name, result, detail from known where kept order by n returning 1
 ), latest as (
   select distinct on (enrollment_id) * from known where step order by enrollment_id, n desc
-), some as (
+), summed as (
   select enrollment_id, device_id, count(*) as reports, max(time) as time, bool_or(applied) as applied, bool_or(ready) as ready
   from known group by 1, 2
 ), counted as (
@@ -60,7 +60,7 @@ with input as (
     joined_at = case when s.ready then coalesce(e.joined_at, s.time) else e.joined_at end,
     ready_at = case when s.ready then coalesce(e.ready_at, s.time) else e.ready_at end,
     document_sealed = case when s.applied then null else e.document_sealed end
-  from some s left join latest l using (enrollment_id) where e.id = s.enrollment_id returning e.id
+  from summed s left join latest l using (enrollment_id) where e.id = s.enrollment_id returning e.id
 ), next as (
   select s.device_id, s.time, l.name, l.result, l.detail,
     case
@@ -68,7 +68,7 @@ with input as (
       when l.result = 'fail' and d.state in ('enrolled', 'installing', 'failed') then 'failed'
       when s.applied and l.result <> 'fail' and d.state in ('enrolled', 'failed') then 'installing'
       else d.state end as state
-  from some s join devices d on d.id = s.device_id left join latest l using (enrollment_id)
+  from summed s join devices d on d.id = s.device_id left join latest l using (enrollment_id)
 ), moved as (
   update devices d set state = x.state, state_since = x.time, version = d.version + 1, updated_at = x.time,
     failure = case when x.state = 'failed' then x.name || coalesce(': ' || nullif(left(x.detail->>'detail', 500), ''), '') end
@@ -96,4 +96,12 @@ export async function insertReports(
 /** Keeps the redacted copy of a document whose sealed copy was wiped. */
 export async function keepRedacted(sql: Sql, enrollmentId: string, redacted: string): Promise<void> {
   await sql`update enrollments set document_redacted = ${redacted} where id = ${enrollmentId}`
+}
+
+/** Whether a report token is known and live. */
+export async function isReportToken(sql: Sql, reportHash: string, now: number): Promise<boolean> {
+  const rows = await sql`
+    select 1 from enrollments where report_hash = decode(${reportHash}, 'hex') and ended_at is null
+      and report_expires_at > to_timestamp(${now})`
+  return rows.length > 0
 }

@@ -1,0 +1,24 @@
+import { OpenAPIHono } from '@hono/zod-openapi'
+import { AppError } from '../../errors.ts'
+import { type ChallengeDeps, challengeRoutes } from './challenge.ts'
+import { type ClaimDeps, claimRoutes } from './claim.ts'
+import { type JoinDeps, joinRoutes } from './join.ts'
+import { type ReportDeps, reportRoutes } from './report.ts'
+
+export type DeviceDeps = ChallengeDeps & ClaimDeps & JoinDeps & ReportDeps
+
+/** Everything that devices call, under `/v1`; mount it at `/`. Every answer carries the server's time. */
+export function deviceRoutes(deps: DeviceDeps): OpenAPIHono {
+  const app = new OpenAPIHono()
+  app.use('/v1/*', async (c, next) => {
+    c.header('Rollcall-Time', String(deps.now()))
+    // TPM challenges come with TPM claims; until then nothing is here, and a middleware keeps POST out of `Allow`.
+    if (c.req.path === '/v1/challenge' && c.req.method === 'POST') throw new AppError('not_found')
+    await next()
+  })
+  app.route('/', challengeRoutes(deps))
+  app.route('/', claimRoutes(deps))
+  app.route('/', joinRoutes(deps))
+  app.route('/', reportRoutes(deps))
+  return app
+}

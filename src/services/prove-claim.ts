@@ -1,0 +1,58 @@
+import type { Assurance } from '../documents/profile.ts'
+import { AppError } from '../errors.ts'
+import type { Claim } from '../identity/claim.ts'
+import { dummyVerify } from '../identity/dummy-verify.ts'
+import type { PublicJwk } from '../identity/jwk.ts'
+import { importKey, type KeyCache } from '../identity/key-cache.ts'
+import { verifySignature } from '../identity/verify.ts'
+import type { ClaimRow } from '../store/enroll.ts'
+
+/** How a claim proved itself. */
+export type Proof = { assurance: Assurance; thumbprint: string }
+
+export type ProveDeps = {
+  keys: KeyCache
+  /** Told of a verified key that is not the device's own: the only forgery that may raise an alarm. */
+  strangerKey: (deviceId: string, thumbprint: string) => void
+}
+
+type Verdict = { thumbprint: string } | 'unknown' | 'forged'
+
+/**
+ * Key lookup, signature, certificate or TPM, in PROTOCOL.md's order.
+ * Whatever the reason, an unknown serial costs one verification like a known one, so that the time tells nothing.
+ * @throws AppError `device_unknown`, `bad_signature`, `x5c_untrusted`, `tpm_unsupported`
+ */
+export async function proveClaim(claim: Claim, row: ClaimRow | undefined, deps: ProveDeps): Promise<Proof> {
+  const verdict = await lookUp(claim, row, deps)
+  if (verdict === 'forged') throw new AppError('bad_signature')
+  // Said of unknown serials as well, or it would tell which serials exist.
+  if (claim.payload.tpm !== undefined) throw new AppError('tpm_unsupported')
+  if (verdict === 'unknown') throw new AppError('device_unknown')
+  return { assurance: 'key', thumbprint: verdict.thumbprint }
+}
+
+async function lookUp(claim: Claim, row: ClaimRow | undefined, deps: ProveDeps): Promise<Verdict> {
+  const source = claim.keySource
+  if (source.kind === 'x5c') throw new AppError('x5c_untrusted')
+  if (source.kind === 'jwk') return proveByJwk(claim, source, row, deps)
+  if (row?.jwk && row.thumbprint === source.thumbprint) return proveByKey(claim, row.jwk, source.thumbprint, deps)
+  await dummyVerify(claim.header.alg, claim.signingInput)
+  return 'unknown'
+}
+
+async function proveByKey(claim: Claim, jwk: PublicJwk, thumbprint: string, { keys }: ProveDeps): Promise<Verdict> {
+  const key = keys.get(jwk)
+  const verified = key && (await verifySignature(claim.header.alg, key, claim.signingInput, claim.signature))
+  return verified ? { thumbprint } : 'forged'
+}
+
+type JwkSource = { jwk: PublicJwk; thumbprint: string }
+
+async function proveByJwk(claim: Claim, { jwk, thumbprint }: JwkSource, row: ClaimRow | undefined, deps: ProveDeps) {
+  if (row?.thumbprint === thumbprint) return proveByKey(claim, jwk, thumbprint, deps)
+  const key = importKey(jwk)
+  const verified = key && (await verifySignature(claim.header.alg, key, claim.signingInput, claim.signature))
+  if (verified && row) deps.strangerKey(row.device_id, thumbprint)
+  return 'unknown'
+}

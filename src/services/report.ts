@@ -1,0 +1,54 @@
+import { createHash } from 'node:crypto'
+import { AppError } from '../errors.ts'
+import { readReport } from '../roll/report.ts'
+import { insertReports, isReportToken, keepRedacted, type NewReport, type ReportRow } from '../store/report.ts'
+import { batcher } from './batch.ts'
+import type { Context } from './context.ts'
+import { isRowError } from './row-error.ts'
+
+/** Most events that one enrollment may append: a box in a loop must not fill the disk. */
+export const reportCap = 2_000
+
+/** The most reports of one tick that share a statement, and the most such statements at a time. */
+const storm = { max: 256, inFlight: 2 } as const
+
+export type ReportDeps = Pick<Context, 'sql' | 'now' | 'log'> & {
+  /** Makes the redacted copy of a document whose sealed copy was just wiped. */
+  redact: (enrollmentId: string, sealed: Uint8Array) => string
+  /** Counts reports over the cap. */
+  dropped?: () => void
+}
+
+/**
+ * Appends a report to the timeline of the enrollment that its token belongs to.
+ * Acknowledged after commit; what arrives together shares one statement.
+ * @throws AppError `not_found` for an unknown or ended token, `request_invalid` for a body that is no report
+ */
+export function reporter(deps: ReportDeps): (token: string, body: string) => Promise<void> {
+  const insert = batcher<NewReport, ReportRow | undefined>({
+    ...storm,
+    run: (reports) => insertReports(deps.sql, reports, reportCap),
+    isolate: isRowError,
+  })
+  return async (token, body) => {
+    const report_hash = createHash('sha256').update(token).digest('hex')
+    const report = readReport(body)
+    if (!report) return refuse(deps, report_hash)
+    const row = await insert({ ...report, report_hash, at: deps.now() })
+    if (!row) throw new AppError('not_found')
+    if (!row.kept) deps.dropped?.()
+    if (row.document_sealed) keepRedactedCopy(deps, row.enrollment_id, row.document_sealed)
+  }
+}
+
+/** A stranger learns nothing about the form of a report: an unknown token is 404 before the body is judged. */
+async function refuse(deps: ReportDeps, reportHash: string): Promise<never> {
+  if (!(await isReportToken(deps.sql, reportHash, deps.now()))) throw new AppError('not_found')
+  throw new AppError('request_invalid', { detail: 'neither a step, nor a webhook event, nor a phone_home form' })
+}
+
+/** The wipe is committed with the report; its redacted successor may come a moment later and is not worth failing a report for. */
+function keepRedactedCopy(deps: ReportDeps, enrollmentId: string, sealed: Uint8Array): void {
+  const keep = async () => keepRedacted(deps.sql, enrollmentId, deps.redact(enrollmentId, sealed))
+  keep().catch((error: unknown) => deps.log.error({ err: error, enrollment: enrollmentId }, 'no redacted copy kept'))
+}

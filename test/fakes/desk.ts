@@ -1,0 +1,46 @@
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { createApp } from '../../src/app.ts'
+import type { FakeDevice } from './device.ts'
+import { makeWorld, type World } from './world.ts'
+
+/** The whole application on a real database, called without a socket. */
+export type Desk = {
+  world: World
+  app: OpenAPIHono
+  nonce: () => Promise<string>
+  claim: (claim: string, headers?: Record<string, string>) => Promise<Response>
+  /** Challenge and claim of a device; its answer. */
+  enrol: (device: FakeDevice) => Promise<Response>
+  redeem: (ticket: string, proof?: string) => Promise<Response>
+  report: (token: string, body: unknown) => Promise<Response>
+}
+
+export async function openDesk(): Promise<Desk> {
+  const world = await makeWorld()
+  const app = createApp(world)
+  const post = (path: string, body: string | null, headers: Record<string, string>) =>
+    Promise.resolve(app.request(path, { method: 'POST', headers, ...(body === null ? {} : { body }) }))
+  const nonce = async () => (await app.request('/v1/challenge')).headers.get('rollcall-nonce') as string
+  const claim = (text: string, headers: Record<string, string> = {}) =>
+    post('/v1/claim', text, { 'content-type': 'application/jose', ...headers })
+  return {
+    world,
+    app,
+    nonce,
+    claim,
+    enrol: async (device) => claim(device.claim(await nonce())),
+    redeem: (ticket, proof) =>
+      post('/v1/join', proof ?? null, {
+        authorization: `Bearer ${ticket}`,
+        ...(proof ? { 'content-type': 'application/jose' } : {}),
+      }),
+    report: (token, body) => post(`/v1/report/${token}`, typeof body === 'string' ? body : JSON.stringify(body), {}),
+  }
+}
+
+/** The problem of a refusal. */
+export async function problemOf(
+  answer: Response,
+): Promise<{ status: number; code: string; detail?: string; errors?: unknown }> {
+  return (await answer.json()) as never
+}
