@@ -38,9 +38,8 @@ for (const [name, [passed, failed, says]] of Object.entries(traps)) {
 }
 
 const run = (...names: string[]) => {
-  const { CI: _, ...inherited } = process.env
+  const { CI: _, ...env } = process.env
   const runner = fileURLToPath(new URL('../run.mjs', import.meta.url))
-  const env = { ...inherited, ROLLCALL_TEST_DATABASE_URL: 'postgres://nowhere' }
   const { status, stdout } = spawnSync(process.execPath, [runner, ...names], { env, encoding: 'utf8' })
   return { status, stdout, sum: stdout.trimEnd().split('\n').at(-1) }
 }
