@@ -1,4 +1,4 @@
-import type { Context, ErrorHandler, Hono, NotFoundHandler } from 'hono'
+import type { Context, ErrorHandler, NotFoundHandler } from 'hono'
 import { TrieRouter } from 'hono/router/trie-router'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { Logger } from 'pino'
@@ -43,11 +43,14 @@ export function onError(log: Logger): ErrorHandler {
   }
 }
 
+/** Whatever has routes: an app of any environment. */
+type Routed = { routes: readonly { method: string; path: string }[] }
+
 /** For `app.notFound`: 404, or 405 with `Allow` where the path answers other methods. Call it after all routes are there. */
-export function notFound(app: Hono<never> | Hono): NotFoundHandler {
+export function notFound(app: Routed): NotFoundHandler {
   let methods: TrieRouter<string> | undefined
   return (c) => {
-    methods ??= methodsByPath(app as Hono)
+    methods ??= methodsByPath(app)
     const allowed = new Set(methods.match('GET', c.req.path)[0].map(([method]) => method as unknown as string))
     if (allowed.has('GET')) allowed.add('HEAD')
     if (allowed.size === 0) return problem(c, new AppError('not_found'))
@@ -55,7 +58,7 @@ export function notFound(app: Hono<never> | Hono): NotFoundHandler {
   }
 }
 
-function methodsByPath(app: Hono): TrieRouter<string> {
+function methodsByPath(app: Routed): TrieRouter<string> {
   const router = new TrieRouter<string>()
   const known = app.routes.filter((route) => route.method !== 'ALL')
   for (const key of new Set(known.map(({ method, path }) => `${method} ${path}`))) {

@@ -1,5 +1,5 @@
 import { AppError } from '../errors.ts'
-import { type AnswerKey, deleteOldAnswers, findAnswer, keepAnswer, lockAnswerKey } from '../store/idempotency.ts'
+import { type AnswerKey, findAnswer, keepAnswer, lockAnswerKey } from '../store/idempotency.ts'
 import { date } from '../store/time.ts'
 import type { Context } from './context.ts'
 
@@ -42,18 +42,6 @@ export function answerOnce(context: Context, where: AnswerKey, attempt: Attempt)
     await keepAnswer(tx, row, staleBefore)
     return undefined
   })
-}
-
-/** Deletes kept answers that are too old, in small batches; call it now and then. @returns how many */
-export async function sweepAnswers(context: Context): Promise<number> {
-  const batch = 1_000
-  let gone = 0
-  let last = batch
-  while (last === batch) {
-    last = await deleteOldAnswers(context.db, date(context.now() - keep), batch)
-    gone += last
-  }
-  return gone
 }
 
 class Undone extends Error {}

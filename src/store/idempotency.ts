@@ -1,4 +1,4 @@
-import { and, eq, inArray, lt, sql } from 'drizzle-orm'
+import { and, eq, lt, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
 import { idempotency } from './schema.ts'
 
@@ -27,20 +27,6 @@ export async function findAnswer(tx: Drizzle, where: AnswerKey): Promise<KeptAns
 export async function keepAnswer(tx: Drizzle, answer: typeof idempotency.$inferInsert, staleBefore: Date) {
   await tx.delete(idempotency).where(and(matches(answer), lt(idempotency.createdAt, staleBefore)))
   await tx.insert(idempotency).values(answer)
-}
-
-/** Removes up to `limit` answers made before `before`. @returns how many */
-export async function deleteOldAnswers(db: Drizzle, before: Date, limit: number): Promise<number> {
-  const old = db
-    .select({ row: sql`(${idempotency.tokenId}, ${idempotency.route}, ${idempotency.key})` })
-    .from(idempotency)
-    .where(lt(idempotency.createdAt, before))
-    .limit(limit)
-  const gone = await db
-    .delete(idempotency)
-    .where(inArray(sql`(${idempotency.tokenId}, ${idempotency.route}, ${idempotency.key})`, old))
-    .returning({ key: idempotency.key })
-  return gone.length
 }
 
 const matches = (w: AnswerKey) =>

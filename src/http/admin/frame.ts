@@ -1,4 +1,4 @@
-import { createRoute, OpenAPIHono, type RouteConfig } from '@hono/zod-openapi'
+import { createRoute, OpenAPIHono, type RouteConfig, type z } from '@hono/zod-openapi'
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
 import type { Code } from '../../errors.ts'
 import type { Actor } from '../../services/actor.ts'
@@ -31,6 +31,8 @@ export type AdminOptions = {
   secretAnswer?: boolean
   /** The body is large and read by the handler as it comes. */
   stream?: boolean
+  /** Runs around the request's transaction, i.e. ends after its commit. */
+  around?: MiddlewareHandler<AdminEnv>
 }
 
 /** A resource's routes; `adminRoutes` mounts them. */
@@ -40,22 +42,29 @@ export const resource = () => new OpenAPIHono<AdminEnv>({ defaultHook: refuseInv
 export function adminRoute<P extends string, R extends Omit<RouteConfig, 'path'> & AdminOptions & { path: P }>(
   config: R,
 ): R {
-  const { scope, errors = [], ifMatch, secretAnswer, stream, ...route } = config
+  const { scope, errors = [], ifMatch, secretAnswer, stream, around, ...route } = config
   const unsafe = route.method !== 'get'
   const hasJson = route.request?.body !== undefined && !stream
   const middleware: MiddlewareHandler[] = [identify(scope)]
+  if (around) middleware.push(around)
   if (unsafe && !stream) middleware.push(limitBody)
   if (hasJson) middleware.push(readJson)
   if (unsafe) middleware.push(idempotent({ secretAnswer: secretAnswer ?? false, stream: stream ?? false }))
   const traits = { unsafe, body: route.request?.body !== undefined, query: !!route.request?.query, ifMatch: !!ifMatch }
   return createRoute({
     ...route,
-    middleware: [...middleware, ...[route.middleware ?? []].flat()],
+    middleware,
     security: [{ token: [scope] }],
     parameters: headerParameters(traits),
     responses: { ...errorResponses(errors, traits), ...route.responses },
   } as unknown as R)
 }
+
+/** A JSON answer, for a route's `responses`. */
+export const answer = <S extends z.ZodType>(description: string, schema: S) => ({
+  description,
+  content: { 'application/json': { schema } },
+})
 
 /** Who asks, for services and the audit log. */
 export const actor = (c: HonoContext<AdminEnv>): Actor => ({

@@ -1,27 +1,36 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { type AdminTokens, adminTokens } from '../../services/check-admin-token.ts'
 import type { Context } from '../../services/context.ts'
-import type { AdminEnv, resource } from './frame.ts'
+import { auditRoutes } from './audit.ts'
+import { clusterRoutes } from './clusters.ts'
+import { enrollmentRoutes } from './enrollments.ts'
+import type { AdminEnv } from './frame.ts'
 import { openApiDocument } from './openapi.ts'
+import { profileRoutes } from './profiles.ts'
+import { tokenRoutes } from './tokens.ts'
+import { versionRoutes } from './versions.ts'
 
-export type Resource = ReturnType<typeof resource>
+const resources = () => [
+  clusterRoutes(),
+  profileRoutes(),
+  versionRoutes(),
+  enrollmentRoutes(),
+  auditRoutes(),
+  tokenRoutes(),
+]
 
 /**
  * The admin API whole, with full paths: `/api/v1/…` and `/api/openapi.json`; mount it at `/`.
- * @param more resources besides those of this folder's own list
+ * @param tokens shared with routes elsewhere that need an admin token
  */
-export function adminRoutes(
-  context: Context,
-  more: readonly Resource[] = [],
-  tokens: AdminTokens = adminTokens(context),
-): OpenAPIHono<AdminEnv> {
+export function adminRoutes(context: Context, tokens: AdminTokens = adminTokens(context)): OpenAPIHono<AdminEnv> {
   const app = new OpenAPIHono<AdminEnv>()
   app.use('/api/v1/*', async (c, next) => {
     c.set('context', context)
     c.set('tokens', tokens)
     await next()
   })
-  for (const part of [...more]) app.route('/api/v1', part)
+  for (const part of resources()) app.route('/api/v1', part)
   app.openAPIRegistry.registerComponent('securitySchemes', 'token', { type: 'http', scheme: 'bearer' })
   let document: ReturnType<typeof openApiDocument> | undefined
   app.get('/api/openapi.json', (c) => {

@@ -1,0 +1,130 @@
+import { z } from '@hono/zod-openapi'
+import { ClusterSpec, Datastore, datastoreKinds } from '../../k3s/cluster.ts'
+import { changeCluster } from '../../services/change-cluster.ts'
+import { createCluster } from '../../services/create-cluster.ts'
+import { deleteCluster } from '../../services/delete-cluster.ts'
+import { patchOf } from '../../services/merge-patch.ts'
+import { readCluster, readClusters } from '../../services/read-clusters.ts'
+import { etag, ifMatch } from './etag.ts'
+import { actor, adminRoute, answer, resource } from './frame.ts'
+import { listOf, PageQuery, page } from './paging.ts'
+
+const tags = ['clusters']
+
+const ClusterSummary = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    version: z.string(),
+    api_endpoint: z.string().nullable(),
+    ca_hash: z.string().nullable(),
+    allow_unpinned: z.boolean(),
+    allow_weak_servers: z.boolean(),
+    datastore: z.object({ kind: z.enum(datastoreKinds) }).describe('Never its endpoint, which may hold a password'),
+    tls_sans: z.array(z.string()),
+    settings: z.record(z.string(), z.json()),
+    state: z.enum(['virgin', 'initializing', 'up', 'stuck', 'compromised']),
+    created_at: z.int(),
+    updated_at: z.int(),
+  })
+  .openapi('ClusterSummary')
+
+const Node = z.object({
+  name: z.string(),
+  serial: z.string(),
+  role: z.string(),
+  state: z.string(),
+  observed: z.boolean().describe('False: the state is what the device reported'),
+})
+const Cluster = ClusterSummary.extend({
+  nodes: z.array(Node).describe('Enrolled devices by name, at most 1,000'),
+}).openapi('Cluster')
+
+const ClusterPatch = patchOf({ ...ClusterSpec.shape, datastore: patchOf(Datastore.shape) }).openapi('ClusterPatch')
+const params = z.object({ name: z.string().openapi({ example: 'site-a' }) })
+
+const list = adminRoute({
+  method: 'get',
+  path: '/clusters',
+  scope: 'read',
+  tags,
+  summary: 'All clusters',
+  request: { query: PageQuery },
+  responses: { 200: answer('A page', listOf(ClusterSummary, 'ClusterList')) },
+})
+
+const create = adminRoute({
+  method: 'post',
+  path: '/clusters',
+  scope: 'admin',
+  tags,
+  summary: 'Declare a cluster',
+  description:
+    'The version needs hashes on record, unless `allow_unpinned`. With a `ca_hash` the cluster counts as up.',
+  request: { body: { required: true, content: { 'application/json': { schema: ClusterSpec } } } },
+  responses: { 201: answer('Declared', Cluster) },
+  errors: ['already_exists'],
+})
+
+const read = adminRoute({
+  method: 'get',
+  path: '/clusters/{name}',
+  scope: 'read',
+  tags,
+  summary: 'One cluster and its nodes',
+  request: { params },
+  responses: { 200: answer('The cluster', Cluster) },
+  errors: ['not_found'],
+})
+
+const change = adminRoute({
+  method: 'patch',
+  path: '/clusters/{name}',
+  scope: 'admin',
+  ifMatch: true,
+  tags,
+  summary: 'Change a cluster (RFC 7396: null takes a member back to its default)',
+  request: { params, body: { required: true, content: { 'application/json': { schema: ClusterPatch } } } },
+  responses: { 200: answer('As it is now', Cluster) },
+  errors: ['not_found', 'state_conflict'],
+})
+
+const remove = adminRoute({
+  method: 'delete',
+  path: '/clusters/{name}',
+  scope: 'admin',
+  ifMatch: true,
+  tags,
+  summary: 'Take a cluster off the roll; refused while devices are on it',
+  request: { params },
+  responses: { 204: { description: 'Gone' } },
+  errors: ['not_found', 'state_conflict'],
+})
+
+export const clusterRoutes = () =>
+  resource()
+    .openapi(list, async (c) => {
+      const { limit, cursor } = c.req.valid('query')
+      const rows = await readClusters(c.var.context, { after: cursor, limit: limit + 1 })
+      return c.json(
+        page(rows, limit, (row) => row.id),
+        200,
+      )
+    })
+    .openapi(create, async (c) => {
+      const cluster = await createCluster(c.var.context, actor(c), c.req.valid('json'))
+      return c.json(cluster.body, 201, { ETag: etag(cluster), Location: `/api/v1/clusters/${cluster.body.name}` })
+    })
+    .openapi(read, async (c) => {
+      const cluster = await readCluster(c.var.context, c.req.valid('param').name)
+      return c.json(cluster.body, 200, { ETag: etag(cluster) })
+    })
+    .openapi(change, async (c) => {
+      const { name } = c.req.valid('param')
+      const cluster = await changeCluster(c.var.context, actor(c), name, c.req.valid('json'), ifMatch(c))
+      return c.json(cluster.body, 200, { ETag: etag(cluster) })
+    })
+    .openapi(remove, async (c) => {
+      await deleteCluster(c.var.context, actor(c), c.req.valid('param').name, ifMatch(c))
+      return c.body(null, 204)
+    })

@@ -1,0 +1,79 @@
+import { isDeepStrictEqual } from 'node:util'
+import { AppError } from '../errors.ts'
+import { ClusterSpec } from '../k3s/cluster.ts'
+import { recordAudit } from '../store/audit.ts'
+import {
+  type ClusterRow,
+  countClusterDevices,
+  findCluster,
+  hasLiveEnrollment,
+  updateCluster,
+} from '../store/clusters.ts'
+import type { Drizzle } from '../store/database.ts'
+import { date } from '../store/time.ts'
+import type { Actor, Precondition } from './actor.ts'
+import { checkCluster } from './check-cluster.ts'
+import { columnsOf, type ShownCluster, showCluster, specOf } from './cluster-view.ts'
+import type { Context } from './context.ts'
+import { parse, refuse } from './invalid.ts'
+import { mergePatch } from './merge-patch.ts'
+
+/**
+ * Merges a patch (RFC 7396) into a cluster. A patch that changes nothing writes nothing.
+ * @throws AppError `not_found`, `precondition_failed`, `invalid`, `state_conflict`
+ */
+export function changeCluster(
+  context: Context,
+  actor: Actor,
+  name: string,
+  patch: unknown,
+  precondition: Precondition,
+): Promise<ShownCluster> {
+  const now = context.now()
+  return context.db.transaction(async (tx) => {
+    const row = await findCluster(tx, name, 'update')
+    if (!row) throw new AppError('not_found')
+    precondition(row)
+    const before = specOf(row, context.vault)
+    const spec = parse(ClusterSpec, mergePatch(before, patch))
+    const changed = changedMembers(before, spec)
+    if (changed.length === 0) return showCluster(tx, row)
+    refuse(changed.includes('name') ? [{ path: 'name', reason: 'a name cannot be changed' }] : [])
+    await checkCluster(tx, spec)
+    await checkState(tx, row, before, spec)
+    const set = { ...columnsOf(row.id, spec, context.vault), ...stateAfter(row, spec), updatedAt: date(now) }
+    const after = await updateCluster(tx, row.id, { ...set, version: row.version + 1 })
+    const detail = { changed, version: spec.version, state: after.state }
+    await recordAudit(tx, now, actor, 'cluster.change', `cluster:${name}`, detail)
+    return showCluster(tx, after)
+  })
+}
+
+/** Names of the members that differ; never their values, which may be secret. */
+function changedMembers(before: ClusterSpec, after: ClusterSpec): string[] {
+  const members = Object.keys(ClusterSpec.shape) as (keyof ClusterSpec)[]
+  return members.filter((member) => !isDeepStrictEqual(before[member], after[member]))
+}
+
+async function checkState(tx: Drizzle, row: ClusterRow, before: ClusterSpec, after: ClusterSpec): Promise<void> {
+  if (before.datastore.kind !== after.datastore.kind) {
+    if (row.state !== 'virgin' || (await hasLiveEnrollment(tx, row.id))) {
+      throw new AppError('state_conflict', { detail: 'the cluster has begun: its kind of datastore stays' })
+    }
+  }
+  if (before.api_endpoint !== undefined && after.api_endpoint === undefined) {
+    if ((await countClusterDevices(tx, row.id, 1)) > 0) {
+      throw new AppError('state_conflict', { detail: 'the cluster has devices, which may need its api_endpoint' })
+    }
+  }
+}
+
+// A known CA hash is what tells that a cluster is up (PROTOCOL.md, "Tasks and nodes"); stuck and compromised are ended by verbs.
+function stateAfter(row: ClusterRow, spec: ClusterSpec): Partial<ClusterRow> {
+  const waiting = row.state === 'virgin' || row.state === 'initializing'
+  if (spec.ca_hash !== undefined && waiting) {
+    return { state: 'up', initializerDeviceId: null, initializerUntil: null }
+  }
+  if (spec.ca_hash === undefined && row.state === 'up') return { state: 'virgin' }
+  return {}
+}

@@ -1,0 +1,89 @@
+import type { Json } from '../documents/profile.ts'
+import { ClusterSpec, Datastore } from '../k3s/cluster.ts'
+import { type ClusterRow, listNodes, type NodeRow } from '../store/clusters.ts'
+import type { Drizzle } from '../store/database.ts'
+import { seconds } from '../store/time.ts'
+import type { Vault } from '../store/vault.ts'
+import type { Versioned } from './actor.ts'
+
+/** A cluster as admins see it: nothing of its tokens, and of its datastore the kind alone. */
+export type ClusterBody = {
+  id: string
+  name: string
+  version: string
+  api_endpoint: string | null
+  ca_hash: string | null
+  allow_unpinned: boolean
+  allow_weak_servers: boolean
+  datastore: { kind: Datastore['kind'] }
+  tls_sans: string[]
+  settings: Record<string, Json>
+  state: 'virgin' | 'initializing' | 'up' | 'stuck' | 'compromised'
+  created_at: number
+  updated_at: number
+}
+export type ClusterNode = { name: string; serial: string; role: string; state: string; observed: boolean }
+export type ShownCluster = Versioned & { body: ClusterBody & { nodes: ClusterNode[] } }
+
+/** Nodes that one answer shows; a larger cluster's are found by `/devices?cluster=`. */
+const mostNodes = 1_000
+
+export const place = {
+  serverToken: (clusterId: string) => `clusters/${clusterId}/server_token`,
+  datastore: (clusterId: string) => `clusters/${clusterId}/datastore`,
+} as const
+
+export async function showCluster(db: Drizzle, row: ClusterRow): Promise<ShownCluster> {
+  const nodes: NodeRow[] = await listNodes(db, row.id, mostNodes)
+  return { id: row.id, version: row.version, body: { ...clusterBody(row), nodes } }
+}
+
+export function clusterBody(row: ClusterRow): ClusterBody {
+  return {
+    id: row.id,
+    name: row.name,
+    version: row.k3sVersion,
+    api_endpoint: row.apiEndpoint,
+    ca_hash: row.caHash,
+    allow_unpinned: row.allowUnpinned,
+    allow_weak_servers: row.allowWeakServers,
+    datastore: { kind: row.datastoreKind as Datastore['kind'] },
+    tls_sans: row.tlsSans,
+    settings: row.settings as Record<string, Json>,
+    state: row.state as ClusterBody['state'],
+    created_at: seconds(row.createdAt),
+    updated_at: seconds(row.updatedAt),
+  }
+}
+
+/** What the admin last asked for, secrets included: what a change is merged into. */
+export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
+  const sealed = vault.open(place.datastore(row.id), row.datastoreSealed).toString('utf8')
+  return ClusterSpec.parse({
+    name: row.name,
+    version: row.k3sVersion,
+    ...(row.apiEndpoint === null ? {} : { api_endpoint: row.apiEndpoint }),
+    ...(row.caHash === null ? {} : { ca_hash: row.caHash }),
+    allow_unpinned: row.allowUnpinned,
+    allow_weak_servers: row.allowWeakServers,
+    datastore: Datastore.parse(JSON.parse(sealed)),
+    tls_sans: row.tlsSans,
+    settings: row.settings,
+  })
+}
+
+/** The columns that a spec fills, its datastore sealed. */
+export function columnsOf(id: string, spec: ClusterSpec, vault: Vault) {
+  return {
+    name: spec.name,
+    k3sVersion: spec.version,
+    apiEndpoint: spec.api_endpoint ?? null,
+    caHash: spec.ca_hash ?? null,
+    allowUnpinned: spec.allow_unpinned,
+    allowWeakServers: spec.allow_weak_servers,
+    datastoreKind: spec.datastore.kind,
+    datastoreSealed: vault.seal(place.datastore(id), JSON.stringify(spec.datastore)),
+    tlsSans: spec.tls_sans,
+    settings: spec.settings,
+  }
+}

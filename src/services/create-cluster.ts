@@ -1,0 +1,36 @@
+import { newId } from '../ids.ts'
+import type { ClusterSpec } from '../k3s/cluster.ts'
+import { recordAudit } from '../store/audit.ts'
+import { insertCluster } from '../store/clusters.ts'
+import { date } from '../store/time.ts'
+import type { Actor } from './actor.ts'
+import { checkCluster } from './check-cluster.ts'
+import { clusterBody, columnsOf, place, type ShownCluster } from './cluster-view.ts'
+import type { Context } from './context.ts'
+
+/**
+ * Declares a cluster and makes its server token. With a CA hash it counts as up: somebody else started it.
+ * @throws AppError `invalid`, or `already_exists` if a live cluster has this name
+ */
+export function createCluster(context: Context, actor: Actor, spec: ClusterSpec): Promise<ShownCluster> {
+  const { vault, random } = context
+  const now = context.now()
+  const id = newId('clu', now, random(12))
+  const serverToken = Buffer.from(random(32)).toString('hex')
+  return context.db.transaction(async (tx) => {
+    await checkCluster(tx, spec)
+    const row = await insertCluster(tx, {
+      id,
+      ...columnsOf(id, spec, vault),
+      serverTokenSealed: vault.seal(place.serverToken(id), serverToken),
+      state: spec.ca_hash === undefined ? 'virgin' : 'up',
+      createdAt: date(now),
+      updatedAt: date(now),
+    })
+    const { datastore, version } = clusterBody(row)
+    const { allow_unpinned, allow_weak_servers } = spec
+    const detail = { version, datastore, allow_unpinned, allow_weak_servers }
+    await recordAudit(tx, now, actor, 'cluster.create', `cluster:${spec.name}`, detail)
+    return { id, version: row.version, body: { ...clusterBody(row), nodes: [] } }
+  })
+}

@@ -1,0 +1,80 @@
+import { and, asc, eq, gt, isNull, notInArray } from 'drizzle-orm'
+import type { Drizzle } from './database.ts'
+import { clusters, devices, enrollments } from './schema.ts'
+
+export type ClusterRow = typeof clusters.$inferSelect
+export type NewCluster = typeof clusters.$inferInsert
+
+/** A row is locked `share` by what comes to hang on it, `update` by what changes or ends it. */
+export type Lock = 'share' | 'update'
+
+export async function findCluster(db: Drizzle, name: string, lock?: Lock): Promise<ClusterRow | undefined> {
+  const query = db
+    .select()
+    .from(clusters)
+    .where(and(eq(clusters.name, name), isNull(clusters.deletedAt)))
+  const rows = await (lock ? query.for(lock) : query)
+  return rows[0]
+}
+
+/** Live clusters in the order of their making. */
+export function listClusters(db: Drizzle, page: { after?: string | undefined; limit: number }): Promise<ClusterRow[]> {
+  return db
+    .select()
+    .from(clusters)
+    .where(and(isNull(clusters.deletedAt), page.after === undefined ? undefined : gt(clusters.id, page.after)))
+    .orderBy(asc(clusters.id))
+    .limit(page.limit)
+}
+
+export async function insertCluster(tx: Drizzle, row: NewCluster): Promise<ClusterRow> {
+  const rows = await tx.insert(clusters).values(row).returning()
+  return rows[0] as ClusterRow
+}
+
+export async function updateCluster(tx: Drizzle, id: string, set: Partial<NewCluster>): Promise<ClusterRow> {
+  const rows = await tx.update(clusters).set(set).where(eq(clusters.id, id)).returning()
+  return rows[0] as ClusterRow
+}
+
+/** States in which a device is a tombstone. */
+const ended = ['revoked', 'retired']
+
+/** How many devices hang on a cluster, tombstones aside; counts up to `most`. */
+export async function countClusterDevices(db: Drizzle, clusterId: string, most: number): Promise<number> {
+  const rows = await db
+    .select({ id: devices.id })
+    .from(devices)
+    .where(and(eq(devices.clusterId, clusterId), notInArray(devices.state, ended)))
+    .limit(most)
+  return rows.length
+}
+
+/** Whether a device of the cluster has a live enrollment. */
+export async function hasLiveEnrollment(db: Drizzle, clusterId: string): Promise<boolean> {
+  const rows = await db
+    .select({ id: enrollments.id })
+    .from(enrollments)
+    .where(and(eq(enrollments.clusterId, clusterId), isNull(enrollments.endedAt)))
+    .limit(1)
+  return rows.length > 0
+}
+
+export type NodeRow = { name: string; serial: string; role: string; state: string; observed: boolean }
+
+/** The enrolled devices of a cluster, by the name that their Node has. */
+export function listNodes(db: Drizzle, clusterId: string, limit: number): Promise<NodeRow[]> {
+  return db
+    .select({
+      name: enrollments.hostname,
+      serial: devices.serial,
+      role: enrollments.role,
+      state: devices.state,
+      observed: enrollments.observed,
+    })
+    .from(enrollments)
+    .innerJoin(devices, eq(devices.id, enrollments.deviceId))
+    .where(and(eq(enrollments.clusterId, clusterId), isNull(enrollments.endedAt)))
+    .orderBy(asc(enrollments.hostname))
+    .limit(limit)
+}
