@@ -80,6 +80,12 @@ test('is refused as a point off its curve', () => {
   jwk({ ...ec, x: b64u(Buffer.alloc(32)), y: b64u(Buffer.alloc(32)) }, /not a point/)
   jwk({ ...ec, x: b64u(Buffer.alloc(32, 0xff)) }, /not a point/)
   jwk({ ...okp, x: b64u(Buffer.concat([Buffer.from([2]), Buffer.alloc(31)])) }, /not a point/)
+  // y = p + 3 is the point of y = 3 in a second spelling.
+  jwk({ ...okp, x: b64u(Buffer.from(`f0${'ff'.repeat(30)}7f`, 'hex')) }, /not a point/)
+  assert.is(
+    identityFromInput({ kind: 'key', jwk: { ...okp, x: b64u(Buffer.from(`03${'00'.repeat(31)}`, 'hex')) } }).jwk?.kty,
+    'OKP',
+  )
 })
 
 test('is refused as an Ed25519 point under which anybody can sign', () => {
