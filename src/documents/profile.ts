@@ -12,6 +12,9 @@ export type Role = (typeof roles)[number]
 export const builtins = ['builtin:debian', 'builtin:rocky', 'builtin:fcos', 'builtin:flatcar'] as const
 export type Builtin = (typeof builtins)[number]
 
+// Said by hand for the OpenAPI document: its generator cannot follow the recursion of z.json().
+const members = z.record(z.string(), z.json()).openapi({ type: 'object', additionalProperties: true })
+
 const name = z
   .string()
   .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'lower-case letters, digits and inner hyphens, at most 63')
@@ -23,7 +26,7 @@ export const ProfileSpec = z
     document: z.enum(['cloud-init', 'ignition']),
     role: z.enum(roles),
     template: z.union([z.enum(builtins), z.strictObject({ source: z.string().min(1).max(262_144) })]),
-    vars: z.record(z.string(), z.json()).default({}),
+    vars: members.default({}),
     packages: z
       .array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.+:_-]{0,127}$/))
       .max(200)
@@ -31,7 +34,7 @@ export const ProfileSpec = z
     min_assurance: z.enum(assurances).default('key'),
     reenroll: z.enum(['never', 'approve', 'always']).default('approve'),
     join_ttl: z.int().min(300).max(86_400).default(3_600).describe('Seconds'),
-    boot: z.record(z.string(), z.json()).optional(),
+    boot: members.optional(),
   })
   .openapi('Profile')
 

@@ -32,7 +32,12 @@ export const ClusterSpec = z
     allow_weak_servers: z.boolean().default(false),
     datastore: Datastore,
     tls_sans: z.array(z.string().min(1).max(253)).max(64).default([]),
-    settings: z.record(z.string(), z.json()).default({}).describe('K3s server settings shared by all servers'),
+    // Said by hand for the OpenAPI document: its generator cannot follow the recursion of z.json().
+    settings: z
+      .record(z.string(), z.json())
+      .openapi({ type: 'object', additionalProperties: true })
+      .default({})
+      .describe('K3s server settings shared by all servers'),
   })
   .openapi('ClusterInput')
 export type ClusterSpec = z.output<typeof ClusterSpec>

@@ -10,7 +10,7 @@ const AuditEntry = z
     action: z.string(),
     target: z.string().describe('e.g. `cluster:site-a`'),
     request_id: z.string().nullable(),
-    detail: z.json(),
+    detail: z.any(),
   })
   .openapi('AuditEntry')
 

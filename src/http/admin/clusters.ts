@@ -22,7 +22,7 @@ const ClusterSummary = z
     allow_weak_servers: z.boolean(),
     datastore: z.object({ kind: z.enum(datastoreKinds) }).describe('Never its endpoint, which may hold a password'),
     tls_sans: z.array(z.string()),
-    settings: z.record(z.string(), z.json()),
+    settings: ClusterSpec.shape.settings.unwrap(),
     state: z.enum(['virgin', 'initializing', 'up', 'stuck', 'compromised']),
     created_at: z.int(),
     updated_at: z.int(),

@@ -1,13 +1,13 @@
 import { createRoute, OpenAPIHono, type RouteConfig, type z } from '@hono/zod-openapi'
 import type { Context as HonoContext, MiddlewareHandler } from 'hono'
-import type { Code } from '../../errors.ts'
+import { AppError, type Code } from '../../errors.ts'
 import type { Actor } from '../../services/actor.ts'
 import type { Scope } from '../../services/admin-token.ts'
 import { type Admin, type AdminTokens, demandScope } from '../../services/check-admin-token.ts'
 import type { Context } from '../../services/context.ts'
 import type { RequestVars } from '../request-id.ts'
 import { authenticate } from './auth.ts'
-import { limitBody, readJson } from './body.ts'
+import { limitBody, readJson, refuseUnstorable } from './body.ts'
 import { idempotent } from './idempotency.ts'
 import { errorResponses, headerParameters } from './openapi.ts'
 import { refuseInvalid } from './refuse-invalid.ts'
@@ -78,6 +78,9 @@ export const requireScope = (c: HonoContext<AdminEnv>, scope: Scope): void => de
 function identify(scope: Scope): MiddlewareHandler<AdminEnv> {
   return async (c, next) => {
     c.set('admin', await authenticate(c, c.var.tokens, scope))
+    // What cannot be stored names nothing.
+    if (Object.values<string>(c.req.param()).some((value) => value.includes('\0'))) throw new AppError('not_found')
+    refuseUnstorable({ query: c.req.queries() })
     await next()
   }
 }

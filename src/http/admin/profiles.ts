@@ -12,13 +12,17 @@ import { listOf, NumberedPageQuery, PageQuery, page } from './paging.ts'
 
 const tags = ['profiles']
 
-const Profile = ProfileSpec.extend({
-  id: z.string(),
-  revision: z.int(),
-  created_at: z.int(),
-  updated_at: z.int(),
-  warnings: z.array(LintProblem).optional().describe('Of what was just saved'),
-}).openapi('SavedProfile')
+// Not `extend`: the document would say allOf, of which the strict half refuses the other half's members.
+const Profile = z
+  .object({
+    ...ProfileSpec.shape,
+    id: z.string(),
+    revision: z.int(),
+    created_at: z.int(),
+    updated_at: z.int(),
+    warnings: z.array(LintProblem).optional().describe('Of what was just saved'),
+  })
+  .openapi('SavedProfile')
 
 const Revision = z
   .object({ revision: z.int(), created_at: z.int(), created_by: z.string(), spec: ProfileSpec })

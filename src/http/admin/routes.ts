@@ -3,14 +3,22 @@ import { type AdminTokens, adminTokens } from '../../services/check-admin-token.
 import type { Context } from '../../services/context.ts'
 import { auditRoutes } from './audit.ts'
 import { clusterRoutes } from './clusters.ts'
+import { deviceTimelineRoutes } from './device-timeline.ts'
+import { deviceVerbRoutes } from './device-verbs.ts'
+import { deviceRoutes } from './devices.ts'
 import { enrollmentRoutes } from './enrollments.ts'
 import type { AdminEnv } from './frame.ts'
+import { importRoutes } from './import.ts'
 import { openApiDocument } from './openapi.ts'
 import { profileRoutes } from './profiles.ts'
 import { tokenRoutes } from './tokens.ts'
 import { versionRoutes } from './versions.ts'
 
 const resources = () => [
+  deviceRoutes(),
+  deviceVerbRoutes(),
+  deviceTimelineRoutes(),
+  importRoutes(),
   clusterRoutes(),
   profileRoutes(),
   versionRoutes(),

@@ -7,7 +7,7 @@ import { actor, adminRoute, answer, resource } from './frame.ts'
 import { listOf, PageQuery, page } from './paging.ts'
 
 const tags = ['versions']
-const Version = VersionSpec.extend({ created_at: z.int() }).openapi('RecordedVersion')
+const Version = z.object({ ...VersionSpec.shape, created_at: z.int() }).openapi('RecordedVersion')
 const params = z.object({ version: z.string().openapi({ example: 'v1.36.3+k3s1' }) })
 
 const list = adminRoute({
