@@ -1,0 +1,451 @@
+#!/bin/sh
+# Rollcall on the node: `install` takes the steps from the document to a node that is ready, `report` adds one line to the timeline.
+# Each step may be cut at any moment and is then run again. No secret is ever an argument.
+# shellcheck disable=SC2153 # the settings come from install.env and node.env
+set -u
+umask 077
+LC_ALL=C PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin
+export LC_ALL PATH
+
+ETC=${ROLLCALL_ETC:-/etc}
+STATE=${ROLLCALL_STATE:-/var/lib/rollcall}
+RUN=${ROLLCALL_RUN:-/run/rollcall}
+KEY=$STATE/device.key
+AGENT=rollcall-node/1
+
+# >>> the same in client.sh and rollcall-node.sh
+b64u() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
+
+# Text as JSON takes it, without the quotes; what is not printable ASCII is dropped.
+json() { printf %s "$1" | tr -cd ' -~' | sed 's/[\\"]/\\&/g'; }
+
+# Seconds that no step of the clock changes.
+uptime() {
+  read -r up _ </proc/uptime
+  echo "${up%%.*}"
+}
+
+# Writes stdin to $1, whole or not at all, whenever the power goes.
+keep() {
+  if cat >"$1.new" && { sync "$1.new" 2>/dev/null || sync; } && mv -f "$1.new" "$1"; then
+    sync "${1%/*}" 2>/dev/null || sync
+  else
+    rm -f "$1.new"
+    return 1
+  fi
+}
+
+# An ECDSA signature in DER as the 64 bytes of a JWS. A DER integer is shorter when it begins with zeros, longer when its first bit is set.
+raw() {
+  openssl asn1parse -inform DER -in "$1" | sed -n 's/^ *\([0-9]*\):d=1 *hl= *\([0-9]*\) *l= *\([0-9]*\) .*INTEGER.*/\1 \2 \3/p' |
+    while read -r at head size; do
+      at=$((at + head))
+      [ "$size" -le 32 ] || at=$((at + size - 32)) size=32
+      head -c $((32 - size)) /dev/zero
+      tail -c +$((at + 1)) "$1" | head -c "$size"
+    done
+}
+
+# The public key, members in the order of RFC 7638, so that it is the thumbprint's input too.
+jwk() {
+  openssl pkey -in "$KEY" -pubout -outform DER >"$W/pub" && [ "$(wc -c <"$W/pub")" -eq 91 ] || return 1
+  printf '{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}' "$(tail -c 64 "$W/pub" | head -c 32 | b64u)" "$(tail -c 32 "$W/pub" | b64u)"
+}
+
+# Signs payload $2 as a JWS of type $1, into $W/jws.
+jws() {
+  jwk=$(jwk) || return 1
+  { printf '{"alg":"ES256","typ":"%s","jwk":%s}' "$1" "$jwk" | b64u && printf . && printf %s "$2" | b64u; } >"$W/in" &&
+    openssl dgst -sha256 -sign "$KEY" -out "$W/der" "$W/in" && raw "$W/der" >"$W/sig" && [ "$(wc -c <"$W/sig")" -eq 64 ] &&
+    { cat "$W/in" && printf . && b64u <"$W/sig"; } >"$W/jws"
+}
+
+# One request with curl's arguments; sets status, 000 if no whole answer came. Only the pinned key is trusted, not dates: this
+# machine's clock may be anywhere. What is secret comes as curl configuration on stdin or from a file, never as an argument.
+call() {
+  rm -f "$W/head" "$W/body"
+  rc=0
+  status=$(curl -q -sS -k --pinnedpubkey "$ROLLCALL_PIN" --proto =https --connect-timeout 10 --max-time 60 -A "$AGENT" \
+    -H 'Accept: text/plain' -H 'Expect:' -D "$W/head" -o "$W/body" -w '%{http_code}' "$@" 2>"$W/why") || rc=$?
+  [ "$rc" -eq 0 ] || status=000
+}
+
+header() { [ ! -e "$W/head" ] || tr -d '\r' <"$W/head" | grep -i "^$1:" | tail -n 1 | sed 's/^[^:]*: *//'; }
+
+# `code: detail`, as the server words a refusal.
+refusal() { [ ! -e "$W/body" ] || head -c 600 "$W/body" | head -n 1 | tr -cd ' -~'; }
+
+# Waits $1 seconds, or 30 if that is no number, and up to a quarter more: many machines may wait for the same thing.
+pause() {
+  case $1 in '' | *[!0-9]* | 0* | ?????*) set -- 30 ;; esac
+  sleep $(($1 + $(od -An -N2 -tu2 /dev/urandom) % ($1 / 4 + 2)))
+}
+
+# Takes the clock from an answer of the server if it is a minute or more off.
+set_clock() {
+  time=$(header rollcall-time)
+  case $time in [1-3]?????????) ;; *) return 0 ;; esac
+  case $time in *[!0-9]*) return 0 ;; esac
+  off=$((time - $(date +%s)))
+  [ "${off#-}" -gt 60 ] && [ "${ROLLCALL_STEP_CLOCK:-1}" != 0 ] || return 0
+  if date -u -s "@$time" >/dev/null 2>&1 || date -u -D %s -s "$time" >/dev/null 2>&1; then
+    say "the clock was $off s off and is now set by the server"
+  else
+    say "the clock is $off s off and could not be set"
+  fi
+}
+# <<< the same in client.sh and rollcall-node.sh
+
+say() { printf 'rollcall: %s\n' "$*" >&2; }
+
+die() {
+  say "$1"
+  exit 1
+}
+
+# Reports are queued on the disk and sent in order; a server that is away holds nothing up.
+report() {
+  say "$1 $2${3:+: $3}"
+  printf '{"step":"%s","result":"%s","detail":"%s"}\n' "$1" "$2" "$(json "$(printf %s "${3-}" | tr -s '[:space:]' ' ' | tail -c 400)")" >>"$QUEUE"
+}
+
+flush() {
+  while read -r line <"$QUEUE"; do
+    printf %s "$line" >"$W/report"
+    # A power cut may have left half a line.
+    case $line in
+      '{'*'}')
+        call --max-time 10 -H 'Content-Type: application/json' --data-binary @"$W/report" -K - <<END
+url = "$ROLLCALL_REPORT"
+END
+        case $status in 000 | 429 | 5??) return 1 ;; esac
+        ;;
+    esac
+    sed 1d "$QUEUE" | keep "$QUEUE" || return 1
+  done 2>/dev/null
+}
+
+# Runs step $1 by function $2, once an enrollment. A fault ends the program; the unit starts it again.
+step() {
+  [ ! -e "$STEPS/$1" ] || return 0
+  [ -e "$STEPS/$1.start" ] || report "$1" start
+  : >"$STEPS/$1.start"
+  flush
+  DETAIL=''
+  if "$2"; then
+    report "$1" ok "$DETAIL"
+    rm -f "$RUN/faults"
+    sync
+    echo "$1" | keep "$STEPS/$1" || die "cannot write to $STEPS"
+    flush
+    return 0
+  fi
+  [ "$DETAIL" = "$(cat "$STEPS/$1.fail" 2>/dev/null)" ] || report "$1" fail "$DETAIL"
+  printf %s "$DETAIL" >"$STEPS/$1.fail"
+  flush
+  faults=$(($(cat "$RUN/faults" 2>/dev/null || echo 0) + 1))
+  echo "$faults" >"$RUN/faults"
+  [ "$faults" -le 20 ] || faults=20
+  pause $((faults * 10))
+  exit 1
+}
+
+# Runs a program that is not ours; its last words become the detail.
+run() {
+  (umask 022 && exec "$@") >"$W/log" 2>&1 </dev/null && return
+  DETAIL="$1 failed ($?): $(tail -n 5 "$W/log")"
+  cat "$W/log" >&2
+  return 1
+}
+
+clock() {
+  timedatectl set-ntp true >/dev/null 2>&1
+  n=0
+  while n=$((n + 1)) && call --max-time 20 "$ROLLCALL_URL/v1/challenge" && [ "$status" != 200 ] && [ "$n" -lt 10 ]; do pause 3; done
+  [ "$status" != 200 ] || set_clock
+  DETAIL="server answered $status"
+  [ "$(date +%Y)" -ge 2024 ] || return 1
+  n=0
+  while [ "$(timedatectl show -p NTP --value 2>/dev/null)" = yes ] && [ "$n" -lt 10 ]; do
+    [ "$(timedatectl show -p NTPSynchronized --value)" != yes ] || return 0
+    n=$((n + 1))
+    sleep 2
+  done
+  DETAIL="$DETAIL; no time synchronisation yet"
+}
+
+os_update() {
+  case $ROLLCALL_OS in fcos) update-ca-trust ;; flatcar) update-ca-certificates ;; esac >/dev/null 2>&1
+  boot=$(cat /proc/sys/kernel/random/boot_id)
+  before=$(cat "$STEPS/restarted" 2>/dev/null)
+  if [ -n "$before" ] && [ "$before" != "$boot" ]; then
+    DETAIL='restarted'
+    return
+  fi
+  [ -n "$ROLLCALL_UPDATE$ROLLCALL_PACKAGES" ] || return 0
+  # shellcheck disable=SC2086 # a list of names
+  if command -v dnf >/dev/null; then
+    [ -z "$ROLLCALL_UPDATE" ] || run dnf -y update || return
+    [ -z "$ROLLCALL_PACKAGES" ] || run dnf -y install $ROLLCALL_PACKAGES || return
+  elif command -v apt-get >/dev/null; then
+    apt='apt-get -y -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold'
+    export DEBIAN_FRONTEND=noninteractive
+    run dpkg --configure -a && run $apt update || return
+    [ -z "$ROLLCALL_UPDATE" ] || run $apt upgrade || return
+    [ -z "$ROLLCALL_PACKAGES" ] || run $apt install $ROLLCALL_PACKAGES || return
+  else
+    DETAIL='neither dnf nor apt-get is here'
+    return 1
+  fi
+  wants_restart || return 0
+  report os.update start 'restarting'
+  flush
+  echo "$boot" | keep "$STEPS/restarted" || return
+  systemctl reboot
+  exit 1
+}
+
+wants_restart() {
+  [ ! -e /run/reboot-required ] || return 0
+  if command -v needs-restarting >/dev/null; then
+    needs-restarting -r >/dev/null 2>&1
+    [ $? -eq 1 ]
+  elif command -v rpm >/dev/null; then
+    kernel=$(rpm -q --last kernel-core 2>/dev/null | sed -n '1s/^kernel-core-\([^ ]*\).*/\1/p')
+    [ -n "$kernel" ] && [ "$kernel" != "$(uname -r)" ]
+  else
+    return 1
+  fi
+}
+
+is_sum() { [ "$(openssl dgst -sha256 -r "$2" 2>/dev/null | cut -d ' ' -f 1)" = "$1" ]; }
+
+# Brings URL $1 with SHA-256 $2 to $3. Without a sum (allow_unpinned) nothing is resumed, and TLS is all that vouches for it.
+download() {
+  part=$3.part n=0
+  [ -n "$2" ] || { rm -f "$part" && DETAIL='not pinned'; }
+  [ -z "$2" ] || ! is_sum "$2" "$3" || return 0
+  mkdir -p "${3%/*}"
+  case $1 in "$ROLLCALL_URL"/*) trust="-k --pinnedpubkey $ROLLCALL_PIN" ;; *) trust=${2:+-k} ;; esac
+  until [ -n "$2" ] && is_sum "$2" "$part"; do
+    rc=0
+    # shellcheck disable=SC2086 # options
+    code=$(curl -q -sS -f -L -C - $trust --connect-timeout 15 --speed-limit 1000 --speed-time 60 -o "$part" -w '%{http_code}' "$1" 2>"$W/why") || rc=$?
+    if [ -z "$2" ] && [ "$rc" -eq 0 ]; then break; fi
+    [ "$rc" -ne 0 ] || is_sum "$2" "$part" || echo 'its SHA-256 is not the one on record' >"$W/why"
+    # What ended, or cannot be resumed, and is not it yet, never will be.
+    case $rc/$code in 0/* | 33/* | 36/* | 22/416) is_sum "$2" "$part" || rm -f "$part" ;; esac
+    n=$((n + 1))
+    if [ "$n" -ge 5 ]; then
+      DETAIL="$1: $(cat "$W/why")"
+      return 1
+    fi
+    pause $((n * 2))
+  done
+  chmod "$4" "$part" && { sync "$part" 2>/dev/null || sync; } && mv -f "$part" "$3" && sync
+}
+
+k3s_download() {
+  case $(uname -m) in x86_64) arch=amd64 ;; aarch64 | arm64) arch=arm64 ;; arm*) arch=arm ;; *) arch=none ;; esac
+  url='' sum=''
+  eval "url=\${ROLLCALL_BINARY_URL_$arch:-} sum=\${ROLLCALL_BINARY_SHA256_$arch:-}"
+  [ -z "$ROLLCALL_SCRIPT_URL" ] || download "$ROLLCALL_SCRIPT_URL" "$ROLLCALL_SCRIPT_SHA256" "$STATE/install.sh" 0700 || return
+  [ -z "$url" ] || download "$url" "$sum" "$K3S" 0755 || return
+  [ -x "$K3S" ] || DETAIL="there is no K3s for $(uname -m)"
+  [ -x "$K3S" ]
+}
+
+k3s_install() {
+  if [ -n "$ROLLCALL_SCRIPT_URL" ]; then
+    [ -z "$ROLLCALL_SCRIPT_SHA256" ] || is_sum "$ROLLCALL_SCRIPT_SHA256" "$STATE/install.sh" || {
+      DETAIL='the install script changed on the disk'
+      rm -f "$STEPS/k3s.download"
+      return 1
+    }
+    run sh "$STATE/install.sh" || return
+  fi
+  ! command -v restorecon >/dev/null || restorecon "$K3S"
+  run systemctl daemon-reload
+}
+
+# Asks for the cluster's server token. 2: the join token ended.
+redeem() {
+  nonce='' told=''
+  while :; do
+    if [ -z "$nonce" ]; then
+      call --max-time 20 "$ROLLCALL_URL/v1/challenge"
+      nonce=$(header rollcall-nonce)
+      DETAIL="no challenge: $status $(refusal)"
+      [ -n "$nonce" ] || return 1
+    fi
+    proof "$nonce" || return 1
+    nonce='' begun=$(uptime)
+    while send_proof && [ "$status" = 000 ] && [ $(($(uptime) - begun)) -lt 150 ]; do pause 2; done
+    DETAIL="$status $(refusal)"
+    case $DETAIL in
+      200*)
+        DETAIL='the server gave no token'
+        token=$(head -c 99 "$W/body")
+        [ "${#token}" -eq 64 ] || return 1
+        case $token in *[!0-9a-f]*) return 1 ;; esac
+        DETAIL='cannot write the token'
+        echo "$token" | keep "$ETC/rancher/k3s/token" && echo | keep "$STEPS/redeemed" && DETAIL=''
+        return
+        ;;
+      '401 token_invalid'*) return 2 ;;
+      '401 nonce_'*) nonce=$(header rollcall-nonce) ;;
+      '409 claim_replayed'*) pause 1 ;;
+      503*)
+        [ "$told" = "$DETAIL" ] || report k3s.join start "waiting: $DETAIL"
+        told=$DETAIL
+        flush
+        pause "$(header retry-after)"
+        ;;
+      *) return 1 ;;
+    esac
+  done
+}
+
+# What shows that this machine claimed: its key's signature, or without a key one number that stays the same.
+proof() {
+  : >"$W/jws"
+  extra='header = "Content-Type: application/jose"'
+  if [ ! -e "$KEY" ]; then
+    [ -s "$STEPS/retry-key" ] || openssl rand -hex 16 | keep "$STEPS/retry-key"
+    extra="header = \"Rollcall-Retry-Key: $(cat "$STEPS/retry-key")\""
+    return
+  fi
+  ath=$(printf %s "$ROLLCALL_JOIN" | openssl dgst -sha256 -binary | b64u)
+  jws ztp-join+jwt "{\"sub\":\"$ROLLCALL_SERIAL\",\"aud\":\"$ROLLCALL_AUDIENCE\",\"eat_nonce\":\"$1\",\"jti\":\"$(openssl rand -hex 16)\",\"ath\":\"$ath\"}"
+}
+
+send_proof() {
+  call --data-binary @"$W/jws" -K - <<END
+url = "$ROLLCALL_URL/v1/join"
+header = "Authorization: Bearer $ROLLCALL_JOIN"
+$extra
+END
+}
+
+k3s_join() {
+  ended=''
+  if [ "$ROLLCALL_ROLE" = server ] && ! { [ -e "$STEPS/redeemed" ] && systemctl -q is-active "$UNIT"; }; then
+    redeem
+    case $? in 0) ;; 2) ended=1 ;; *) return 1 ;; esac
+    # A machine that joined gets no token either: what it was given may still do.
+    [ -z "$ended" ] || [ -e "$STEPS/redeemed" ] || claim_again || return
+  fi
+  run systemctl enable "$UNIT" || return
+  verb=start
+  [ -e "$STEPS/started" ] || verb=restart
+  run systemctl --no-block "$verb" "$UNIT" || return
+  : >"$STEPS/started"
+  n=0
+  until systemctl -q is-active "$UNIT"; do
+    n=$((n + 1))
+    if [ "$n" -ge 60 ]; then
+      [ -z "$ended" ] || claim_again || return
+      DETAIL="$UNIT does not start ($(systemctl show -p SubState -p Result -p ExecMainStatus "$UNIT" | tr '\n' ' ')); see journalctl -u $UNIT"
+      return 1
+    fi
+    sleep $((n < 10 ? 1 : 5))
+  done
+}
+
+claim_again() {
+  DETAIL='the join token ended; claiming again'
+  report k3s.join fail "$DETAIL"
+  flush
+  for client in ${ROLLCALL_CLIENT:-/usr/local/sbin/rollcall-client /opt/bin/rollcall-client}; do
+    [ ! -x "$client" ] || ! "$client" apply || exit 1
+  done
+  DETAIL='the join token ended, and this system cannot claim again by itself: install it anew'
+  return 1
+}
+
+# The node as the cluster sees it; an agent may look with its kubelet's own certificate.
+k3s_ready() {
+  node=$(sed -n "s/^node-name: *[\"']\{0,1\}\([^\"']*\)[\"']\{0,1\} *\$/\1/p" "$ETC/rancher/k3s/config.yaml")
+  [ -n "$node" ] || node=$(uname -n | tr '[:upper:]' '[:lower:]')
+  agent=''
+  [ "$ROLLCALL_ROLE" = server ] || agent="--kubeconfig ${ROLLCALL_KUBECONFIG:-/var/lib/rancher/k3s/agent/kubelet.kubeconfig}"
+  n=0
+  # shellcheck disable=SC2086 # options
+  until [ "$("$K3S" kubectl $agent get node "$node" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' --request-timeout=10s 2>"$W/why")" = True ]; do
+    n=$((n + 1))
+    if [ "$n" -ge 60 ]; then
+      rounds=$(($(cat "$STEPS/rounds" 2>/dev/null || echo 0) + 1))
+      echo "$rounds" | keep "$STEPS/rounds"
+      DETAIL="not ready after $((rounds * 10)) minutes: $(cat "$W/why")"
+      # The server renews an agent's token for 24 hours.
+      [ "$ROLLCALL_ROLE" = server ] || [ "$rounds" -lt 150 ] || claim_again
+      return 1
+    fi
+    sleep $((n < 5 ? 2 : 10))
+  done
+}
+
+# Every file of the document is there, and it is the one that was claimed on this boot.
+check_document() {
+  for file in rollcall/install.env rollcall/node.env rancher/k3s/config.yaml; do
+    [ -s "$ETC/$file" ] || die "$ETC/$file is not there yet"
+  done
+  [ "$ROLLCALL_ROLE" != agent ] || [ -s "$ETC/rancher/k3s/token" ] || die 'the token is not there yet'
+  claimed=$(cat "$RUN/enrollment" 2>/dev/null)
+  [ -z "$claimed" ] || [ "$claimed" = "$ROLLCALL_ENROLLMENT" ] || die "waiting for the document of $claimed to be applied"
+}
+
+read_settings() {
+  # shellcheck source=/dev/null
+  for file in install node; do [ ! -e "$ETC/rollcall/$file.env" ] || . "$ETC/rollcall/$file.env"; done
+  for name in URL PIN REPORT ROLE OS ENROLLMENT SERIAL AUDIENCE; do
+    eval "[ -n \"\${ROLLCALL_$name:-}\" ]" || die "ROLLCALL_$name is not there yet"
+  done
+  : "${ROLLCALL_JOIN=}" "${ROLLCALL_PACKAGES=}" "${ROLLCALL_UPDATE=}" "${ROLLCALL_SCRIPT_URL=}" "${ROLLCALL_SCRIPT_SHA256=}"
+  [ "$ROLLCALL_UPDATE" != 0 ] || ROLLCALL_UPDATE=''
+  K3S=${INSTALL_K3S_BIN_DIR:-/usr/local/bin}/k3s
+  UNIT=k3s
+  [ "$ROLLCALL_ROLE" != agent ] || UNIT=k3s-agent
+  STEPS=$STATE/steps/$ROLLCALL_ENROLLMENT
+  QUEUE=$STEPS/queue
+  if ! { mkdir -p "$STEPS" "$RUN" && chmod 0700 "$STATE" "$RUN" && W=$(mktemp -d "$RUN/node.XXXXXX"); }; then
+    die "cannot write to $STATE and $RUN"
+  fi
+  [ ! -s "$QUEUE" ] || echo >>"$QUEUE"
+  trap 'rm -rf "$W"' EXIT
+  trap 'exit 1' INT TERM HUP
+}
+
+install() {
+  if [ ! -e "$STEPS/k3s.ready" ]; then
+    check_document
+    sync
+    # Ends claiming. It waits for no report: the server may be away.
+    echo "$ROLLCALL_ENROLLMENT" | keep "$STATE/applied" || die "cannot write to $STATE"
+    for old in "$STATE/steps"/*; do [ "$old" = "$STEPS" ] || rm -rf "$old"; done
+    # shellcheck disable=SC2013,SC2163 # names
+    for name in $(sed -n 's/^\(INSTALL_[A-Z0-9_]*\)=.*/\1/p' "$ETC/rollcall/install.env"); do export "$name"; done
+    export INSTALL_K3S_SKIP_DOWNLOAD="${INSTALL_K3S_SKIP_DOWNLOAD:-binary}" INSTALL_K3S_SKIP_START=true
+    # A restart may have lost the clock again.
+    [ -e "$RUN/clock" ] || rm -f "$STEPS/clock"
+    step clock clock
+    : >"$RUN/clock"
+    step document.applied true
+    step os.update os_update
+    step k3s.download k3s_download
+    step k3s.install k3s_install
+    step k3s.join k3s_join
+    step k3s.ready k3s_ready
+  fi
+  # Done with: what is left serves no purpose but a thief's.
+  ! grep -q '^ROLLCALL_JOIN=' "$ETC/rollcall/node.env" || grep -v '^ROLLCALL_JOIN=' "$ETC/rollcall/node.env" | keep "$ETC/rollcall/node.env"
+  rm -f "$RUN"/user-data*
+  flush || die 'reports wait for the server'
+}
+
+read_settings
+case ${1-} in
+  install) install ;;
+  report) report "$2" "$3" "${4-}" && flush ;;
+  *) die 'usage: rollcall-node install | report STEP start|ok|fail [DETAIL]' ;;
+esac

@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto'
+import type { DeviceServer } from '../fakes/device-server.ts'
+import { Box, type Box as BoxType } from './box.ts'
+
+export type { BoxType }
+
+/** What install.sh of K3s would do, as far as rollcall-node can tell: the unit is there, and what it was called with is written down. */
+export const installer = `#!/bin/sh
+env | grep ^INSTALL_ | sort >"$BOX/installer.env"
+echo "$#" >"$BOX/installer.args"
+echo x >>"$BOX/installer.runs"
+[ "$INSTALL_K3S_SKIP_DOWNLOAD" = binary ] && [ -x "$INSTALL_K3S_BIN_DIR/k3s" ]
+`
+
+/** Answers as a node that is ready when it is asked for the second time. */
+export const k3s = `#!/bin/sh
+echo "$*" >>"$BOX/k3s.args"
+[ -e "$BOX/asked" ] && printf True || printf False
+: >"$BOX/asked"
+`
+
+const systemctl = `#!/bin/sh
+echo "$*" >>"$BOX/systemctl"
+case "$*" in
+  *is-active*) [ -e "$BOX/active" ] ;;
+  *start\\ k3s*) cp "$BOX/etc/rancher/k3s/token" "$BOX/active" ;;
+  reboot) : >"$BOX/rebooted" ;;
+esac
+`
+
+const quote = (value: string) => `'${value.replaceAll("'", `'\\''`)}'`
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+
+/** A machine on which cloud-init has written a document. */
+export class Node extends Box {
+  readonly server: DeviceServer
+
+  constructor(server: DeviceServer) {
+    super(server)
+    this.server = server
+    this.env.ROLLCALL_ETC = this.path('etc')
+    this.env.ROLLCALL_CLIENT = this.path('bin/rollcall-client')
+    for (const name of ['ROLLCALL_URL', 'ROLLCALL_PIN']) delete this.env[name]
+    this.command('systemctl', systemctl)
+    // What must not touch the machine that runs the tests.
+    for (const name of ['timedatectl', 'dnf', 'dpkg', 'apt-get', 'needs-restarting', 'rpm', 'restorecon'])
+      this.command(name, `#!/bin/sh\necho "${name} $*" >>"$BOX/tools"\nexit 0\n`)
+    server.downloads.set('/assets/install.sh', Buffer.from(installer))
+    server.downloads.set('/assets/k3s', Buffer.from(k3s))
+  }
+
+  /** Writes what a document for `role` brings. */
+  document(role: 'server' | 'agent', more: Record<string, string> = {}): void {
+    const { url, pin, reportUrl, enrollment, ticket } = this.server
+    const install: Record<string, string> = {
+      ROLLCALL_ROLE: role,
+      ROLLCALL_OS: 'debian',
+      INSTALL_K3S_VERSION: 'v1.36.3+k3s1',
+      INSTALL_K3S_EXEC: role,
+      INSTALL_K3S_BIN_DIR: this.path('usr/bin'),
+      ROLLCALL_SCRIPT_URL: `${url}/assets/install.sh`,
+      ROLLCALL_SCRIPT_SHA256: sha256(installer),
+      ROLLCALL_PACKAGES: '',
+      ROLLCALL_UPDATE: '',
+      ROLLCALL_ENROLLMENT: enrollment,
+      ROLLCALL_SERIAL: 'SN-0001',
+      ROLLCALL_AUDIENCE: url,
+    }
+    for (const arch of ['amd64', 'arm64', 'arm']) {
+      install[`ROLLCALL_BINARY_URL_${arch}`] = `${url}/assets/k3s`
+      install[`ROLLCALL_BINARY_SHA256_${arch}`] = sha256(k3s)
+    }
+    const secrets = { ROLLCALL_JOIN: ticket, ROLLCALL_NODE: 'node-credential-0123456789' }
+    const node = { ROLLCALL_URL: url, ROLLCALL_PIN: pin, ROLLCALL_REPORT: reportUrl, ...(role === 'server' && secrets) }
+    this.variables('etc/rollcall/install.env', { ...install, ...more })
+    this.variables('etc/rollcall/node.env', node)
+    this.write('etc/rancher/k3s/config.yaml', 'node-name: "sn-0001"\n', 0o600)
+    if (role === 'agent') this.write('etc/rancher/k3s/token', 'K10::abcdef.0123456789abcdef\n', 0o600)
+  }
+
+  variables(file: string, values: Record<string, string>): void {
+    this.write(
+      file,
+      Object.entries(values)
+        .map(([name, value]) => `${name}=${quote(value)}\n`)
+        .join(''),
+      0o600,
+    )
+  }
+
+  /** The key with which this machine claimed. */
+  async key(shell: readonly string[], client: string): Promise<void> {
+    const { code, stderr } = await this.run(shell, client, 'identity')
+    if (code !== 0) throw new Error(stderr)
+  }
+}
