@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import type { KeyKind } from './algorithm.ts'
 import { decodeBase64url } from './base64url.ts'
 import { isJsonObject, type JsonObject } from './json-object.ts'
 
@@ -39,10 +38,6 @@ export function thumbprintOf(jwk: PublicJwk): string {
   return createHash('sha256')
     .update(JSON.stringify(required(jwk)))
     .digest('base64url')
-}
-
-export function keyKindOfJwk(jwk: PublicJwk): KeyKind {
-  return jwk.kty === 'RSA' ? 'RSA' : jwk.crv
 }
 
 /** Whether a text has the form of a thumbprint: 32 bytes in strict base64url. */
