@@ -1,59 +1,40 @@
 import { lstat, mkdir, readdir, readFile, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import { parseArgs } from 'node:util'
-import { imageSeed, type SeedFile, type SeedLink, stageOne } from '../documents/image-seed.ts'
-
-const usage = `usage: rollcall image-seed --url URL --pin PINS [--stage-one] DIRECTORY
-  DIRECTORY   the root of a mounted image, or a folder that is copied into one (with --stage-one: the files of a NoCloud stick)
-  --url       public URL of the server, e.g. https://rollcall.example.net:8443
-  --pin       what \`rollcall pin\` prints
-  --stage-one user-data that seeds a running machine and restarts it once`
+import { makeSeed, type SeedFile, type SeedLink, stageOne } from '../documents/image-seed.ts'
+import { type Command, UsageError } from './command.ts'
 
 const templates = new URL('../../templates/', import.meta.url)
 const pinList = /^sha256\/\/[A-Za-z0-9+/]{43}=(?:;sha256\/\/[A-Za-z0-9+/]{43}=)*$/
 
-/** A refusal for the admin: one sentence, exit code 1. */
-class Refusal extends Error {}
-
 type Options = { url: string; pins: string; stageOne: boolean; directory: string }
 
-/**
- * `rollcall image-seed`.
- * @returns exit code: 0 written, 1 refused, 2 wrong usage
- */
-export async function imageSeedCommand(args: readonly string[], say: (line: string) => void): Promise<number> {
+/** `rollcall image-seed`: makes an image, or a NoCloud stick, whose machines call in at first boot. */
+export const imageSeed: Command = async (args, io) => {
   const options = parse(args)
-  if (typeof options === 'string') {
-    say(`${options}\n${usage}`)
-    return 2
-  }
-  try {
-    say(options.stageOne ? await writeStageOne(options) : await writeSeed(options))
-    return 0
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error
-    say(error.message)
-    return 1
-  }
+  io.err(options.stageOne ? await writeStageOne(options) : await writeSeed(options))
+  return 0
 }
 
-function parse(args: readonly string[]): Options | string {
+function parse(args: readonly string[]): Options {
+  const { values, positionals } = readArguments(args)
+  const [directory, ...rest] = positionals
+  if (!directory || rest.length > 0) throw new UsageError('give one DIRECTORY')
+  const url = URL.canParse(values.url ?? '') ? new URL(values.url ?? '') : undefined
+  if (url?.protocol !== 'https:') throw new UsageError('--url must be an address that begins with https://')
+  if (!values.pin || !pinList.test(values.pin)) throw new UsageError('--pin must be what `rollcall pin` prints')
+  return { url: url.origin, pins: values.pin, stageOne: values['stage-one'], directory }
+}
+
+function readArguments(args: readonly string[]) {
   try {
-    const { values, positionals } = parseArgs({
+    return parseArgs({
       args: [...args],
       allowPositionals: true,
       options: { url: { type: 'string' }, pin: { type: 'string' }, 'stage-one': { type: 'boolean', default: false } },
     })
-    const [directory, ...rest] = positionals
-    if (!directory || rest.length > 0) return 'give one DIRECTORY'
-    if (!values.url || !URL.canParse(values.url)) return '--url must be a URL'
-    const url = new URL(values.url)
-    if (url.protocol !== 'https:')
-      return '--url must begin with https:// (devices check the pin, so any certificate does)'
-    if (!values.pin || !pinList.test(values.pin)) return '--pin must be what `rollcall pin` prints'
-    return { url: url.origin, pins: values.pin, stageOne: values['stage-one'], directory }
   } catch (error) {
-    return (error as Error).message
+    throw new UsageError((error as Error).message)
   }
 }
 
@@ -61,7 +42,7 @@ async function writeSeed({ directory, ...options }: Options): Promise<string> {
   await mkdir(directory, { recursive: true })
   const root = await realpath(directory)
   await refuseUsed(root)
-  const seed = await makeSeed(options)
+  const seed = await loadSeed(options)
   for (const file of [...seed.files, seed.switch]) await putFile(root, file)
   for (const link of seed.links) await putLink(root, link)
   await mkdir(join(await folder(root, 'var/lib'), 'rollcall'), { recursive: true, mode: 0o700 })
@@ -72,20 +53,20 @@ async function writeStageOne({ directory, ...options }: Options): Promise<string
   await mkdir(directory, { recursive: true })
   const root = await realpath(directory)
   const script = await readFile(new URL('seed/stage-one.sh', templates), 'utf8')
-  const content = stageOne(await makeSeed(options), script)
+  const content = stageOne(await loadSeed(options), script)
   await putFile(root, { path: 'user-data', mode: 0o644, content })
   await putFile(root, { path: 'meta-data', mode: 0o644, content: 'instance-id: rollcall-stage-one\n' })
   return `${directory}: user-data and meta-data for a NoCloud stick (label cidata); user-data alone serves any other data source`
 }
 
-async function makeSeed({ url, pins }: { url: string; pins: string }) {
+async function loadSeed({ url, pins }: { url: string; pins: string }) {
   const folder = new URL('seed/', templates)
   const names = await readdir(folder)
   const texts = new Map(
     await Promise.all(names.map(async (name) => [name, await readFile(new URL(name, folder), 'utf8')] as const)),
   )
   const client = await readFile(new URL('client.sh', templates), 'utf8')
-  return imageSeed({ url, pins }, { read: (name) => texts.get(name) as string, client })
+  return makeSeed({ url, pins }, { read: (name) => texts.get(name) as string, client })
 }
 
 // Two machines with one key are one device to the server: the second would look like a thief of the first.
@@ -93,7 +74,7 @@ async function refuseUsed(root: string): Promise<void> {
   const state = join(root, 'var/lib/rollcall')
   const found = await readdir(state).catch(() => [] as string[])
   if (found.length === 0) return
-  throw new Refusal(
+  throw new Error(
     `${state} holds ${found.join(', ')}: this image was booted and has a device's key. Seed a fresh image, or empty that folder first.`,
   )
 }
@@ -122,10 +103,10 @@ async function folder(root: string, path: string): Promise<string> {
     )
     if (!exists) await mkdir(next, { mode: 0o755 })
     here = await realpath(next).catch(() => {
-      throw new Refusal(`${next} is a link that leads nowhere`)
+      throw new Error(`${next} is a link that leads nowhere`)
     })
     if (here !== root && !here.startsWith(root === sep ? sep : root + sep)) {
-      throw new Refusal(`${next} leads out of the image, to ${here}`)
+      throw new Error(`${next} leads out of the image, to ${here}`)
     }
   }
   return here

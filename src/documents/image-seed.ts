@@ -20,7 +20,7 @@ const units = ['rollcall-forget.service', 'rollcall-claim.service'] as const
  * What makes a cloud-init image call in at first boot. It holds no secret.
  * @param server `url`: origin of the public URL; `pins`: `sha256//…;sha256//…`
  */
-export function imageSeed(server: { url: string; pins: string }, parts: SeedParts): Seed {
+export function makeSeed(server: { url: string; pins: string }, parts: SeedParts): Seed {
   const file = (path: string, mode: number, content: string): SeedFile => ({ path, mode, content })
   return {
     files: [
@@ -36,7 +36,7 @@ export function imageSeed(server: { url: string; pins: string }, parts: SeedPart
       path: `etc/systemd/system/cloud-init.target.wants/${unit}`,
       target: `/etc/systemd/system/${unit}`,
     })),
-    switch: file('etc/cloud/cloud.cfg.d/91-rollcall.cfg', 0o644, parts.read('91-rollcall.cfg')),
+    switch: file('etc/cloud/cloud.cfg.d/99-rollcall-seed.cfg', 0o644, parts.read('99-rollcall-seed.cfg')),
   }
 }
 

@@ -1,10 +1,10 @@
 #!/bin/sh
 # First process of a box: builds the box's own view of /proc, /sys and /dev, then becomes its systemd.
-#   args: ROOT (mounted overlay) RUN (harness folder of this box) TTY SERIAL [arguments of PID 1]
+#   args: ROOT (mounted overlay) RUN (harness folder of this box; RUN/class/dmi/id is its firmware) TTY [arguments of PID 1]
 # Runs inside fresh mount, pid, uts, ipc, cgroup and net namespaces.
 set -eu
-root=$1 run=$2 tty=$3 serial=$4
-shift 4
+root=$1 run=$2 tty=$3
+shift 3
 
 mount --make-rprivate /
 mount --bind "$root" "$root"
@@ -19,13 +19,8 @@ done
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 # The firmware's view: the machine below may have no DMI, and its own must not leak into a box.
-mount -t tmpfs tmpfs "$run/class"
-mkdir -p "$run/class/net" "$run/class/dmi/id"
+mkdir -p "$run/class/net"
 mount --bind "$root/sys/class/net" "$run/class/net"
-printf '%s\n' "$serial" >"$run/class/dmi/id/product_serial"
-printf '%s\n' "$(printf %s "$serial" | md5sum | sed 's/\(.\{8\}\)\(.\{4\}\)\(.\{4\}\)\(.\{4\}\)\(.\{12\}\).*/\1-\2-\3-\4-\5/')" >"$run/class/dmi/id/product_uuid"
-printf 'Lab Works\n' >"$run/class/dmi/id/sys_vendor"
-printf 'Box 1\n' >"$run/class/dmi/id/product_name"
 mount --rbind "$run/class" "$root/sys/class"
 
 mount -t tmpfs tmpfs "$root/dev"

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
-import { access, appendFile, mkdir, readFile } from 'node:fs/promises'
+import { access, appendFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -13,20 +14,19 @@ import { mountOverlay, type Overlay } from './overlay.ts'
 
 const init = fileURLToPath(new URL('box-init.sh', import.meta.url))
 
-export type Ending = 'off' | 'reboot' | 'cut'
-
 /** One device of the lab: an overlay for a disk, namespaces for a machine, its own systemd as PID 1. */
 export class Box {
   readonly n: number
   readonly serial: string
   readonly dir: string
   readonly ip: string
+  /** How often it was started, by us or by its own restart. */
   boots = 0
   readonly #overlay: Overlay
   readonly #console: Console
   #process: ChildProcess | undefined
-  #ending: Promise<Ending> | undefined
-  #cut = false
+  #off: Promise<void> = Promise.resolve()
+  #powered = false
 
   private constructor(n: number, serial: string, dir: string, overlay: Overlay, console: Console) {
     this.n = n
@@ -39,7 +39,14 @@ export class Box {
 
   /** A factory-fresh box: its disk is an empty upper folder over `lowers` (topmost first). */
   static async unpack(n: number, serial: string, dir: string, lowers: readonly string[]): Promise<Box> {
-    await mkdir(dir, { recursive: true })
+    await mkdir(join(dir, 'class/dmi/id'), { recursive: true })
+    const [, a, b, c, d, e] =
+      /^(.{8})(.{4})(.{4})(.{4})(.{12})/.exec(createHash('sha256').update(serial).digest('hex')) ?? []
+    const uuid = [a, b, c, d, e].join('-')
+    const firmware = { product_serial: serial, product_uuid: uuid, product_name: 'Box', sys_vendor: 'Lab' }
+    for (const [name, value] of Object.entries(firmware)) {
+      await writeFile(join(dir, 'class/dmi/id', name), `${value}\n`, { mode: 0o400 })
+    }
     const console = await openConsole(join(dir, 'console'))
     return new Box(n, serial, dir, await mountOverlay(dir, lowers), console)
   }
@@ -49,59 +56,39 @@ export class Box {
     return join(this.#overlay.root, file)
   }
 
-  /** A file of the running box, tmpfs included. */
+  /** What the box's own programs see at `file`: its tmpfs too. */
   async livePath(file: string): Promise<string> {
     return join('/proc', String(await this.#pid1()), 'root', file)
   }
 
-  /** Power on. */
-  async start(): Promise<void> {
-    this.boots++
-    this.#cut = false
-    const netns = await plugIn(this.n)
-    await mkdir(join(this.dir, 'class'), { recursive: true })
-    await appendFile(join(this.dir, 'console'), `\n==== ${this.serial}: boot ${this.boots}\n`)
-    const group = await makeCgroup(`box${this.n}`)
-    const log = openSync(join(this.dir, 'init.log'), 'a')
-    const unshare = ['unshare', '--mount', '--pid', '--uts', '--ipc', '--cgroup', '--fork', '--kill-child']
-    const inner = ['sh', init, this.#overlay.root, this.dir, this.#console.tty, this.serial]
-    const started = spawn('sh', [...group.enter, 'ip', 'netns', 'exec', netns, ...unshare, ...inner], {
-      stdio: ['ignore', log, log],
-    })
-    closeSync(log)
-    this.#process = started
-    this.#ending = once(started, 'exit').then(async ([, signal]) => {
-      await plugOut(this.n)
-      await group.remove()
-      // A PID namespace whose init asks for a restart dies by SIGHUP, for power off by SIGINT (reboot(2)).
-      return this.#cut ? 'cut' : signal === 'SIGHUP' ? 'reboot' : 'off'
-    })
+  /** The firmware's files, for programs that run outside on the box's behalf. */
+  get firmware(): string {
+    return join(this.dir, 'class/dmi/id')
   }
 
-  /** How the present boot ends. */
-  get ending(): Promise<Ending> {
-    if (!this.#ending) throw new Error(`${this.serial} was never started`)
-    return this.#ending
+  /** Power on. It stays on through its own restarts, until `cut`, or until it powers itself off. */
+  async start(): Promise<void> {
+    this.#powered = true
+    await this.#boot()
   }
 
   get running(): boolean {
-    return this.#process?.exitCode === null && this.#process.signalCode === null
+    return this.#process !== undefined && this.#process.exitCode === null && this.#process.signalCode === null
   }
 
   /** Power cut: every process of the box dies at once. */
   async cut(): Promise<void> {
-    if (!this.running) return
-    this.#cut = true
-    process.kill(await this.#pid1(), 'SIGKILL')
-    await this.ending
+    this.#powered = false
+    if (this.running) process.kill(await this.#pid1(), 'SIGKILL')
+    await this.#off
   }
 
   /** Power button: systemd stops everything, then powers off. */
   async powerOff(): Promise<void> {
     // SIGRTMIN+4 starts poweroff.target (systemd(1)); Node has no name for it.
     await command('kill', ['-s', 'RTMIN+4', String(await this.#pid1())])
-    const ending = await Promise.race([this.ending, sleep(20_000, 'late' as const)])
-    if (ending === 'late') await this.cut()
+    await Promise.race([this.#off, sleep(20_000, undefined, { ref: false })])
+    await this.cut()
   }
 
   /** Throws the box away. */
@@ -112,26 +99,60 @@ export class Box {
   }
 
   async has(file: string): Promise<boolean> {
-    const found = (path: string) =>
-      access(path).then(
-        () => true,
-        () => false,
-      )
-    return (await found(this.path(file))) || (this.running && found(await this.livePath(file)))
+    return (await exists(this.path(file))) || (this.running && exists(await this.livePath(file).catch(() => '')))
   }
 
+  /** A file of the disk, or undefined. */
+  read(file: string): Promise<string | undefined> {
+    return readFile(this.path(file), 'utf8').catch(() => undefined)
+  }
+
+  /** Everything that it ever wrote to its console, all boots. */
   console(): Promise<string> {
     return readFile(join(this.dir, 'console'), 'utf8')
   }
 
+  async #boot(): Promise<void> {
+    this.boots++
+    const netns = await plugIn(this.n)
+    await appendFile(join(this.dir, 'console'), `\n==== ${this.serial}: boot ${this.boots}\n`)
+    const group = await makeCgroup(`box${this.n}`)
+    const log = openSync(join(this.dir, 'init.log'), 'a')
+    const unshare = ['unshare', '--mount', '--pid', '--uts', '--ipc', '--cgroup', '--fork', '--kill-child']
+    const inner = ['sh', init, this.#overlay.root, this.dir, this.#console.tty]
+    const started = spawn('sh', [...group.enter, 'ip', 'netns', 'exec', netns, ...unshare, ...inner], {
+      stdio: ['ignore', log, log],
+    })
+    closeSync(log)
+    this.#process = started
+    this.#off = once(started, 'exit').then(async ([, signal]) => {
+      await plugOut(this.n)
+      await group.remove()
+      // A PID namespace whose init asks for a restart dies by SIGHUP, for power off by SIGINT (reboot(2)).
+      if (signal === 'SIGHUP' && this.#powered) {
+        await this.#boot()
+        await this.#off
+      }
+    })
+    // Whoever waits for the end gets the error; nobody may be waiting now.
+    this.#off.catch(() => {})
+  }
+
   // The only child of unshare, which is what `sh` and `ip` became.
   async #pid1(): Promise<number> {
-    const outer = this.#process?.pid
     for (let tries = 0; tries < 200 && this.running; tries++) {
+      const outer = this.#process?.pid
       const children = await readFile(`/proc/${outer}/task/${outer}/children`, 'utf8').catch(() => '')
       if (children.trim()) return Number(children.trim().split(' ')[0])
       await sleep(10)
     }
     throw new Error(`${this.serial} is not running`)
   }
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
 }

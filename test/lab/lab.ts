@@ -37,7 +37,7 @@ export class Lab {
       const base = join(cache, suite)
       return [suite, [await makeLayer(join(dir, `factory-${suite}`), [base], prepareFactoryRoot), base]] as const
     })
-    const factory = Object.fromEntries(await Promise.all(layers)) as Record<Suite, Layers>
+    const factory = Object.fromEntries(await Promise.all(layers)) as unknown as Record<Suite, Layers>
     let lab: Lab
     const line = await Line.open(() => lab.target)
     lab = new Lab(dir, line, dhcp, factory)

@@ -47,5 +47,7 @@ export async function plugIn(n: number): Promise<string> {
 }
 
 export async function plugOut(n: number): Promise<void> {
+  // The kernel takes a namespace's interfaces away some time later; the next boot wants the name at once.
+  await command('ip', ['link', 'del', `port${n}`])
   await command('ip', ['netns', 'del', `box${n}`])
 }

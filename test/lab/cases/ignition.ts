@@ -1,0 +1,6 @@
+import type { Case } from '../case.ts'
+import type { World } from '../world.ts'
+
+export function ignitionCases(_: World): Case[] {
+  return []
+}

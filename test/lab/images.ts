@@ -1,0 +1,32 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { imageSeed } from '../../src/cli/image-seed.ts'
+import { type Suite, suites } from './factory.ts'
+import type { Lab, Layers } from './lab.ts'
+import type { Server } from './server.ts'
+
+export const ways = ['golden image', 'stage one'] as const
+export type Way = (typeof ways)[number]
+
+export type Images = Record<Way, Record<Suite, Layers>>
+
+/** The images that an admin makes with `rollcall image-seed`, one a way and suite. */
+export async function seededImages(lab: Lab, server: Server): Promise<Images> {
+  const images: Images = { 'golden image': {} as never, 'stage one': {} as never }
+  for (const suite of suites) {
+    images['golden image'][suite] = await lab.image(`golden-${suite}`, suite, (root) => seed(server, root))
+    images['stage one'][suite] = await lab.image(`stage-one-${suite}`, suite, async (root) => {
+      // Any data source would do that delivers user-data; this one needs no device and no server.
+      const source = join(root, 'var/lib/cloud/seed/nocloud')
+      await mkdir(source, { recursive: true })
+      await seed(server, source, '--stage-one')
+      await writeFile(join(root, 'etc/cloud/cloud.cfg.d/80-source.cfg'), 'datasource_list: [NoCloud]\n')
+    })
+  }
+  return images
+}
+
+async function seed(server: Server, directory: string, ...flags: string[]): Promise<void> {
+  const args = [...flags, '--url', server.publicUrl, '--pin', server.pins, directory]
+  await imageSeed(args, { env: {}, out: () => {}, err: () => {} })
+}

@@ -1,0 +1,95 @@
+import { fileURLToPath } from 'node:url'
+import type { Artifacts } from './artifacts.ts'
+import type { Box } from './box.ts'
+import { until } from './case.ts'
+import { command } from './command.ts'
+import type { Server } from './server.ts'
+
+export const version = 'v1.36.3+k3s1'
+export const caHash = '5eed'.repeat(16)
+export const apiEndpoint = 'https://k3s.lab.example:6443'
+
+const client = fileURLToPath(new URL('../../templates/client.sh', import.meta.url))
+
+export type Role = 'server' | 'agent'
+export type Device = { serial: string; state: string; hostname: string; stuck?: unknown }
+export type Event = { step?: string; result?: string; [key: string]: unknown }
+
+/** Puts on record what every box of the lab needs: a K3s version, a cluster, a profile a role and document. */
+export async function fillRoll(server: Server, artifacts: Artifacts): Promise<void> {
+  const sha256 = artifacts.binarySha256
+  await server.ask('POST', '/versions', {
+    version,
+    artifacts: { amd64: { sha256 }, arm64: { sha256 } },
+    install_script: { sha256: artifacts.scriptSha256 },
+  })
+  await server.ask('POST', '/clusters', {
+    name: 'lab',
+    version,
+    api_endpoint: apiEndpoint,
+    ca_hash: caHash,
+    datastore: { kind: 'postgres', endpoint: 'postgres://k3s:n1%25pw@db.lab.example:5432/k3s?sslmode=verify-full' },
+    tls_sans: ['extra.lab.example'],
+  })
+  for (const role of ['server', 'agent'] as const) {
+    await server.ask('POST', '/profiles', {
+      name: role,
+      document: 'cloud-init',
+      role,
+      template: 'builtin:debian',
+      vars: {},
+    })
+    await server.ask('POST', '/profiles', {
+      name: `fcos-${role}`,
+      document: 'ignition',
+      role,
+      template: 'builtin:fcos',
+      vars: {},
+    })
+  }
+}
+
+/** What the maker of a box does: has it make its key, and passes on the line that it prints. */
+export async function identify(box: Box): Promise<Record<string, unknown>> {
+  const { stdout } = await command('sh', [client, 'identity'], {
+    ROLLCALL_STATE: box.path('var/lib/rollcall'),
+    ROLLCALL_RUN: `${box.dir}/identify`,
+    ROLLCALL_DMI: box.firmware,
+    ROLLCALL_ENV: '/dev/null',
+    ROLLCALL_CONSOLE: '',
+  })
+  return JSON.parse(stdout) as Record<string, unknown>
+}
+
+/** What an admin does: puts the box on the roll. */
+export async function register(server: Server, box: Box, profile: string): Promise<void> {
+  await server.ask('POST', '/devices', { ...(await identify(box)), profile, cluster: 'lab' })
+}
+
+export const device = (server: Server, box: Box): Promise<Device> =>
+  server.ask<Device>('GET', `/devices/${encodeURIComponent(box.serial)}`)
+
+export async function timeline(server: Server, box: Box): Promise<Event[]> {
+  const { items } = await server.ask<{ items: Event[] }>(
+    'GET',
+    `/devices/${encodeURIComponent(box.serial)}/timeline?limit=1000`,
+  )
+  return items
+}
+
+/** Waits until the roll shows the box in `state`; says where it stands instead when it does not come. */
+export async function reaches(server: Server, box: Box, state: string, seconds = 60): Promise<Device> {
+  let last: Device | undefined
+  try {
+    return await until(
+      `${box.serial} is ${state}`,
+      async () => {
+        last = await device(server, box)
+        return last.state === state ? last : undefined
+      },
+      { seconds, every: 200 },
+    )
+  } catch (error) {
+    throw new Error(`${(error as Error).message}; it is ${JSON.stringify(last)}`)
+  }
+}
