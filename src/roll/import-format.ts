@@ -4,8 +4,11 @@ import { CsvRecords, type Row } from './csv.ts'
 import { ImportInput } from './device-input.ts'
 import { type Line, LineSplitter } from './lines.ts'
 
-/** A line that is not taken. `line` is its record's first line in the file, counted from 1, a CSV header included. */
-export type Refusal = { line: number; serial?: string; reason: string }
+/**
+ * A line that is not taken. `line` is its record's first line in the file, counted from 1, a CSV header included; `path` is the member
+ * that is wrong, where it is one.
+ */
+export type Refusal = { line: number; serial?: string; path?: string; reason: string }
 
 export type ImportLine = { line: number; input: ImportInput } | Refusal
 
@@ -114,15 +117,18 @@ function readObject({ line, text, reason }: Line): ImportLine {
 function check(line: number, record: unknown): ImportLine {
   const result = ImportInput.safeParse(record)
   if (result.success) return { line, input: result.data }
-  const reason = result.error.issues.slice(0, 3).map(inWords).join('; ').slice(0, 300)
   const serial = serialOf(record)
-  return serial === undefined ? { line, reason } : { line, serial, reason }
+  return { line, ...(serial === undefined ? {} : { serial }), ...explain(result.error.issues) }
 }
 
-function inWords(issue: z.core.$ZodIssue): string {
-  const path = issue.path.join('.').slice(0, 100)
-  return path === '' ? issue.message : `${path}: ${issue.message}`
+function explain(issues: readonly z.core.$ZodIssue[]): { path?: string; reason: string } {
+  const [first] = issues
+  if (issues.length === 1 && first) return { path: pathOf(first), reason: first.message.slice(0, 300) }
+  const reasons = issues.slice(0, 3).map((issue) => `${pathOf(issue)}: ${issue.message}`)
+  return { reason: reasons.join('; ').slice(0, 300) }
 }
+
+const pathOf = (issue: z.core.$ZodIssue) => issue.path.join('.').slice(0, 100)
 
 /** The serial of a refused record, as far as it can be shown. */
 function serialOf(record: unknown): string | undefined {

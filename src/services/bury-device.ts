@@ -11,10 +11,10 @@ import { endLiveEnrollment } from './end-enrollment.ts'
  * @returns what changes of the device
  */
 export async function buryDevice(command: Command, state: DeviceState): Promise<Partial<NewDevice>> {
-  const { context, tx, row, redact } = command
+  const { context, tx, row } = command
   const live = await lockLiveEnrollment(tx, row.id)
   if (live) {
-    await endLiveEnrollment(context, tx, live, { reason: state === 'revoked' ? 'revoked' : 'retired', redact })
+    await endLiveEnrollment(context, tx, live, state === 'revoked' ? 'revoked' : 'retired')
     await settleCluster(command, live, state)
   }
   return {

@@ -15,7 +15,6 @@ import type { Actor, Precondition } from './actor.ts'
 import { chooseHostname } from './choose-hostname.ts'
 import type { Context } from './context.ts'
 import type { ShownDevice } from './device-view.ts'
-import type { Redact } from './end-enrollment.ts'
 import { parse, refuse } from './invalid.ts'
 import { mergePatch } from './merge-patch.ts'
 import { findPlace, type Place } from './place-device.ts'
@@ -29,7 +28,6 @@ export type ChangeRequest = {
   precondition: Precondition
   /** Called when the change lets the device prove less than before; throws `forbidden` for who may not. */
   demandAdmin: () => void
-  redact: Redact
 }
 
 /**
@@ -52,8 +50,7 @@ export function changeDevice(context: Context, actor: Actor, request: ChangeRequ
     const change = { ...(await placed(tx, row, request)), ...plain(row, request.patch) }
     const different = differences(row, change)
     if (different.length > 0) await updateDevice(tx, row.id, date(now), change)
-    const rekeyed =
-      identity !== undefined && (await rekeyDevice(context, tx, { row, pin: pin ?? null, redact: request.redact }))
+    const rekeyed = identity !== undefined && (await rekeyDevice(context, tx, row, pin ?? null))
     await note(tx, { now, actor, row, changed: rekeyed ? [...different, 'identity'] : different })
     return readByKey(tx, serialKey, now)
   })

@@ -9,7 +9,6 @@ import type { Actor, Precondition } from './actor.ts'
 import { buryDevice } from './bury-device.ts'
 import type { Context } from './context.ts'
 import type { ShownDevice } from './device-view.ts'
-import type { Redact } from './end-enrollment.ts'
 import { keyOf, readByKey } from './read-devices.ts'
 import { rollTransaction } from './roll-transaction.ts'
 
@@ -19,7 +18,7 @@ export type DeviceVerb = (typeof deviceVerbs)[number]
 /** Seconds that a device stays armed. DESIGN.md, "Three ways in". */
 const armed = 86_400
 
-export type CommandRequest = { serial: string; verb: DeviceVerb; precondition: Precondition; redact: Redact }
+export type CommandRequest = { serial: string; verb: DeviceVerb; precondition: Precondition }
 
 /**
  * Does what an admin says to a device. What is so already changes nothing and is no error.
@@ -32,7 +31,7 @@ export function commandDevice(context: Context, actor: Actor, request: CommandRe
     const row = await lockDevice(tx, serialKey)
     if (!row) throw new AppError('not_found')
     request.precondition(row)
-    const change = await carryOut({ context, actor, tx, row, redact: request.redact }, request.verb)
+    const change = await carryOut({ context, actor, tx, row }, request.verb)
     if (change) {
       await updateDevice(tx, row.id, date(now), change)
       const name = told[request.verb]
@@ -55,7 +54,7 @@ const told: Record<DeviceVerb, string> = {
 }
 
 /** What a command works on. */
-export type Command = { context: Context; actor: Actor; tx: Drizzle; row: DeviceRow; redact: Redact }
+export type Command = { context: Context; actor: Actor; tx: Drizzle; row: DeviceRow }
 
 /** @returns what changes of the device; undefined = it is so already */
 async function carryOut(command: Command, verb: DeviceVerb): Promise<Partial<NewDevice> | undefined> {

@@ -3,7 +3,7 @@ import { whyNot } from '../roll/serial.ts'
 import type { Drizzle } from '../store/database.ts'
 import { type DeviceFilter, findDevice, listDevices } from '../store/devices.ts'
 import type { Context } from './context.ts'
-import { type ShownDevice, showDevices } from './device-view.ts'
+import { type DeviceBody, type ShownDevice, showDevices } from './device-view.ts'
 
 /**
  * What a serial in a path is looked up by.
@@ -20,8 +20,9 @@ export function readDevice({ db, now }: Context, serial: string): Promise<ShownD
 }
 
 /** In the order of their registration. */
-export async function readDevices({ db, now }: Context, filter: DeviceFilter): Promise<ShownDevice[]> {
-  return showDevices(db, await listDevices(db, filter), now())
+export async function readDevices({ db, now }: Context, filter: DeviceFilter): Promise<DeviceBody[]> {
+  const shown = await showDevices(db, await listDevices(db, filter), now())
+  return shown.map(({ body }) => body)
 }
 
 /** @throws AppError `not_found` */

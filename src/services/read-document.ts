@@ -1,11 +1,12 @@
+import type { Assurance, Json, Role } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import { findDevice } from '../store/devices.ts'
 import { lastDocument } from '../store/last-enrollment.ts'
 import { findRevision } from '../store/placements.ts'
 import { seconds } from '../store/time.ts'
 import type { Context } from './context.ts'
-import type { Redact } from './end-enrollment.ts'
 import { keyOf } from './read-devices.ts'
+import { redactor } from './redact-document.ts'
 
 /** A document with placeholders for its secrets, and why it says what it says. */
 export type ShownDocument = Awaited<ReturnType<typeof readDocument>>
@@ -14,7 +15,8 @@ export type ShownDocument = Awaited<ReturnType<typeof readDocument>>
  * The last document that a device was given.
  * @throws AppError `not_found` for an unknown device, and for one that was given none
  */
-export async function readDocument({ db, vault }: Context, serial: string, redact: Redact) {
+export async function readDocument(context: Context, serial: string) {
+  const { db } = context
   const found = await findDevice(db, keyOf(serial))
   const last = found && (await lastDocument(db, found.device.id))
   if (!last) throw new AppError('not_found')
@@ -25,15 +27,15 @@ export async function readDocument({ db, vault }: Context, serial: string, redac
     created_at: seconds(last.createdAt),
     content_type: last.documentType,
     digest: last.documentDigest,
-    document: last.documentSealed ? redact(vault, last.id, last.documentSealed) : last.documentRedacted,
+    document: last.documentSealed ? redactor(context)(last.id, last.documentSealed) : last.documentRedacted,
     why: {
       profile: found.profile,
       profile_revision: last.profileRevision,
-      profile_spec: revision ?? null,
+      profile_spec: (revision ?? null) as Json,
       cluster: last.cluster,
-      role: last.role,
+      role: last.role as Role,
       hostname: last.hostname,
-      assurance: last.assurance,
+      assurance: last.assurance as Assurance,
       device: { labels: device.labels, vars: device.vars, note: device.note },
       device_changed_since: seconds(device.updatedAt) > seconds(last.createdAt),
     },

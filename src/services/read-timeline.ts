@@ -1,3 +1,4 @@
+import type { Json } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import { findDevice } from '../store/devices.ts'
 import { type EventRow, listEvents } from '../store/events.ts'
@@ -34,7 +35,7 @@ function toEvent(row: EventRow) {
     source: row.source,
     name: row.name,
     result: row.result,
-    detail: row.detail,
+    detail: row.detail as Json,
     enrollment: row.enrollmentId,
   }
 }

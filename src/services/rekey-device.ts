@@ -6,7 +6,7 @@ import { endIdentity, liveIdentity, pinIdentity } from '../store/identities.ts'
 import { date } from '../store/time.ts'
 import { lockLiveEnrollment } from '../store/tombstones.ts'
 import type { Context } from './context.ts'
-import { endLiveEnrollment, type Redact } from './end-enrollment.ts'
+import { endLiveEnrollment } from './end-enrollment.ts'
 import { toPin } from './register-device.ts'
 
 /**
@@ -18,7 +18,8 @@ import { toPin } from './register-device.ts'
 export async function rekeyDevice(
   context: Context,
   tx: Drizzle,
-  { row, pin, redact }: { row: DeviceRow; pin: PinnedKey | null; redact: Redact },
+  row: DeviceRow,
+  pin: PinnedKey | null,
 ): Promise<boolean> {
   const at = date(context.now())
   const old = await liveIdentity(tx, row.id)
@@ -27,14 +28,14 @@ export async function rekeyDevice(
   await endIdentity(tx, row.id, at)
   if (pin) await pinIdentity(tx, row.id, at, toPin(pin))
   const isSameKey = old?.thumbprint === pin?.thumbprint
-  await updateDevice(tx, row.id, at, isSameKey ? {} : await startOver(context, tx, row, redact))
+  await updateDevice(tx, row.id, at, isSameKey ? {} : await startOver(context, tx, row))
   return true
 }
 
-async function startOver(context: Context, tx: Drizzle, row: DeviceRow, redact: Redact) {
+async function startOver(context: Context, tx: Drizzle, row: DeviceRow) {
   const state = nextState(row.state as DeviceState, 'rekey')
   const live = await lockLiveEnrollment(tx, row.id)
   if (!live || live.joinedAt) return {}
-  await endLiveEnrollment(context, tx, live, { reason: 'rekeyed', redact })
+  await endLiveEnrollment(context, tx, live, 'rekeyed')
   return { state, stateSince: date(context.now()), assurance: null, failure: null, soleServerOf: null }
 }
