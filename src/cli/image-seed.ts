@@ -10,7 +10,7 @@ const pinList = /^sha256\/\/[A-Za-z0-9+/]{43}=(?:;sha256\/\/[A-Za-z0-9+/]{43}=)*
 type Options = { url: string; pins: string; stageOne: boolean; directory: string }
 
 /** `rollcall image-seed`: makes an image, or a NoCloud stick, whose machines call in at first boot. */
-export const imageSeed: Command = async (args, io) => {
+export const imageSeedCommand: Command = async (args, io) => {
   const options = parse(args)
   io.err(options.stageOne ? await writeStageOne(options) : await writeSeed(options))
   return 0

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { imageSeed } from '../../src/cli/image-seed.ts'
+import { imageSeedCommand } from '../../src/cli/image-seed.ts'
 import { type Suite, suites } from './factory.ts'
 import type { Lab, Layers } from './lab.ts'
 import type { Server } from './server.ts'
@@ -28,5 +28,5 @@ export async function seededImages(lab: Lab, server: Server): Promise<Images> {
 
 async function seed(server: Server, directory: string, ...flags: string[]): Promise<void> {
   const args = [...flags, '--url', server.publicUrl, '--pin', server.pins, directory]
-  await imageSeed(args, { env: {}, out: () => {}, err: () => {} })
+  await imageSeedCommand(args, { env: {}, out: () => {}, err: () => {} })
 }
