@@ -1,11 +1,17 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
-import type { ErrorHandler } from 'hono'
+import { type ErrorHandler, Hono } from 'hono'
+import { requireToken } from './http/admin/auth.ts'
 import { adminRoutes } from './http/admin/routes.ts'
 import { deviceRoutes } from './http/device/routes.ts'
+import { observed, refusedWhileDraining } from './http/edge.ts'
 import { toAppError } from './http/error-cause.ts'
+import { healthRoutes } from './http/ops/health.ts'
+import { metricsRoutes } from './http/ops/metrics.ts'
 import { notFound, onError } from './http/problem.ts'
 import { type RequestVars, requestId } from './http/request-id.ts'
 import { issueNonce } from './identity/nonce.ts'
+import { type Operations, operationsOf } from './operations.ts'
+import { adminTokens } from './services/check-admin-token.ts'
 import { composer } from './services/compose-document.ts'
 import type { Context } from './services/context.ts'
 import { enroller } from './services/enroll.ts'
@@ -14,10 +20,14 @@ import { redeem } from './services/redeem.ts'
 import { reporter } from './services/report.ts'
 
 /** The main listener's routes. Listens to nothing: tests call `app.request`. */
-export function createApp(context: Context): OpenAPIHono {
+export function createApp(context: Context, operations: Operations = operationsOf(context)): OpenAPIHono {
   const app = new OpenAPIHono<{ Variables: RequestVars }>()
-  app.use(requestId())
+  const tokens = adminTokens(context)
+  app.use(requestId(), observed(operations))
   app.onError(withFreshNonce(context, onError(context.log)))
+  app.route('/', healthRoutes(operations.ready))
+  app.use(refusedWhileDraining(operations))
+  app.route('/', metricsRoutes(operations.metrics, requireToken(tokens, 'read')))
   app.route(
     '/',
     deviceRoutes({
@@ -27,9 +37,20 @@ export function createApp(context: Context): OpenAPIHono {
       report: reporter({ ...context, redact: redactor(context) }),
     }),
   )
-  app.route('/', adminRoutes(context))
+  app.route('/', adminRoutes(context, tokens))
   app.notFound(notFound(app as never))
   return app as unknown as OpenAPIHono
+}
+
+/** The boot listener's routes: plain HTTP, so no claim and no admin route. */
+export function createBootApp(context: Context, operations: Operations = operationsOf(context)): Hono {
+  const app = new Hono<{ Variables: RequestVars }>()
+  app.use(requestId(), observed(operations))
+  app.onError(onError(context.log))
+  app.route('/', healthRoutes(operations.ready))
+  app.use(refusedWhileDraining(operations))
+  app.notFound(notFound(app as never))
+  return app as unknown as Hono
 }
 
 /** A device whose nonce is refused gets the next one with the refusal: one round trip less (PROTOCOL.md, "Errors"). */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,7 +18,7 @@ export type TestDatabase = {
 }
 
 const keeper = fileURLToPath(new URL('postgres-keeper.ts', import.meta.url))
-const template = `rollcall_template_${digest(readFileSync(join(readJournal().folder, 'meta', '_journal.json')))}`
+const template = `rollcall_template_${digest(migrationFiles())}`
 
 let server: Promise<string> | undefined
 
@@ -131,4 +131,13 @@ function named(base: string, database: string): string {
 
 function digest(content: string | Uint8Array): string {
   return createHash('sha256').update(content).digest('hex').slice(0, 8)
+}
+
+function migrationFiles(): string {
+  const { folder } = readJournal()
+  const names = readdirSync(folder).filter((name) => name.endsWith('.sql'))
+  return names
+    .sort()
+    .map((name) => readFileSync(join(folder, name), 'utf8'))
+    .join()
 }

@@ -1,0 +1,15 @@
+import type { Command } from './command.ts'
+import { readFlags } from './flags.ts'
+import { openStore } from './open-store.ts'
+
+/** `rollcall pin`: prints what devices pin, for curl's `--pinnedpubkey`. */
+export const pin: Command = async (args, io) => {
+  const { config } = readFlags(args, io)
+  const store = await openStore(config, (message) => io.err(`rollcall: ${message}`))
+  try {
+    io.out(store.tls.pins)
+    return 0
+  } finally {
+    await store.close()
+  }
+}

@@ -1,0 +1,31 @@
+import type { Addresses } from '../addresses.ts'
+import type { Config } from '../config.ts'
+import type { Settings } from '../services/context.ts'
+import type { TlsIdentity } from '../tls/identity.ts'
+
+/** What documents and claims need to know of this server. */
+export function settingsOf(config: Config, addresses: Addresses, tls: TlsIdentity): Settings {
+  return {
+    publicUrl: addresses.publicUrl,
+    publicUrlGuessed: addresses.publicUrlGuessed,
+    audiences: addresses.audiences,
+    pins: tls.pins,
+    ca: tls.ca.certificate + (config.tlsCa ? `${config.tlsCa}\n` : ''),
+    k3s: { installScriptUrl: config.k3s.scriptUrl, artifactUrl: config.k3s.artifactUrl },
+  }
+}
+
+/** What an admin should hear at each start. */
+export function warnings(config: Config, { publicUrl, publicUrlGuessed }: Addresses): string[] {
+  const found: string[] = []
+  if (publicUrlGuessed) {
+    const why = config.publicUrl === undefined ? 'a guess' : 'loopback'
+    found.push(`the public URL ${publicUrl} is ${why}, and devices will be told to use it: set ROLLCALL_PUBLIC_URL`)
+  }
+  if (config.databaseUrl === undefined) {
+    found.push(
+      'THE EMBEDDED POSTGRESQL RUNS ON THIS ONE MACHINE AND IS NOT HIGHLY AVAILABLE: back it up, or set DATABASE_URL',
+    )
+  }
+  return found
+}

@@ -1,0 +1,210 @@
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { z } from '@hono/zod-openapi'
+
+/** Everything that an admin can set. Frozen; this file alone reads the environment. */
+export type Config = Readonly<{
+  dataDirectory: string
+  /** Where both listeners listen; undefined = everywhere */
+  host: string | undefined
+  /** 0 = a free one */
+  httpsPort: number
+  httpPort: number
+  /** Undefined = the embedded PostgreSQL */
+  databaseUrl: string | undefined
+  /** Connections for the device routes; the rest gets half as many */
+  databasePool: number
+  /** The embedded PostgreSQL: account (as root), TCP addresses and port (0 = a free one) */
+  postgres: Readonly<{ user: string | undefined; listen: string; port: number }>
+  /** Origins; undefined = guessed from the listening host and port */
+  publicUrl: string | undefined
+  bootUrl: string | undefined
+  audiences: readonly string[]
+  tlsSans: readonly string[]
+  /** PEM, in place of the certificate that Rollcall makes */
+  tls: Readonly<{ certificate: string; key: string }> | undefined
+  /** PEM: further authorities that devices shall trust, for a certificate of one's own */
+  tlsCa: string | undefined
+  sealingKeyFile: string
+  k3s: Readonly<{ scriptUrl: string; artifactUrl: string }>
+  logLevel: string
+  /** Seconds that requests in flight may take after SIGTERM */
+  drainSeconds: number
+}>
+
+/** Wrong usage: all that is wrong, one sentence a line. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/** What `loadConfig` reads; tests pass their own. */
+export type ConfigSource = {
+  /** Flags by their long name without dashes, e.g. `https-port` */
+  flags: Readonly<Record<string, string | undefined>>
+  env: Readonly<Record<string, string | undefined>>
+  root: boolean
+}
+
+const port = z
+  .string()
+  .regex(/^\d{1,5}$/, 'must be a port number, 0 to 65535')
+  .transform(Number)
+  .refine((n) => n <= 65_535, 'must be a port number, 0 to 65535')
+const whole = (low: number, high: number) =>
+  z
+    .string()
+    .regex(/^\d{1,6}$/, `must be a whole number, ${low} to ${high}`)
+    .transform(Number)
+    .refine((n) => n >= low && n <= high, `must be a whole number, ${low} to ${high}`)
+const hostName = z.string().regex(/^[A-Za-z0-9.:_-]{1,253}$/, 'must be a host name or an IP address')
+const list = z.string().transform((text) => text.split(/[\s,]+/).filter((item) => item !== ''))
+const pem = (what: string) =>
+  z.string().refine((text) => text.includes(`-----BEGIN ${what}`), `must be PEM or its file`)
+
+const origin = (protocol: string) =>
+  z
+    .url({ error: `must be a URL, e.g. ${protocol}//rollcall.example.net` })
+    .refine((text) => new URL(text).protocol === protocol, `must begin with ${protocol}//`)
+    .refine((text) => bare(new URL(text)), 'must be an origin: no path, query, user or password')
+    .transform((text) => new URL(text).origin)
+const webUrl = z
+  .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
+  .transform((t) => t.replace(/\/$/, ''))
+const databaseUrl = z
+  .string()
+  .regex(/^postgres(?:ql)?:\/\/\S+$/, 'must begin with postgres:// (or be unset, for the embedded PostgreSQL)')
+
+const Settings = z.object({
+  ROLLCALL_DATA_DIR: z.string().transform((path) => resolve(path)),
+  ROLLCALL_HOST: hostName.optional(),
+  ROLLCALL_HTTPS_PORT: port.default(8443),
+  ROLLCALL_HTTP_PORT: port.default(8080),
+  DATABASE_URL: databaseUrl.optional(),
+  ROLLCALL_DATABASE_POOL: whole(2, 200).default(8),
+  ROLLCALL_POSTGRES_USER: z.string().optional(),
+  ROLLCALL_POSTGRES_LISTEN: z.string().default('127.0.0.1'),
+  ROLLCALL_POSTGRES_PORT: port.default(0),
+  ROLLCALL_PUBLIC_URL: origin('https:').optional(),
+  ROLLCALL_BOOT_URL: origin('http:').or(origin('https:')).optional(),
+  ROLLCALL_AUDIENCES: list.default([]),
+  ROLLCALL_TLS_SANS: list.pipe(z.array(hostName)).default([]),
+  ROLLCALL_TLS_CERT: pem('CERTIFICATE').optional(),
+  ROLLCALL_TLS_KEY: pem('').optional(),
+  ROLLCALL_TLS_CA: pem('CERTIFICATE').optional(),
+  ROLLCALL_SEALING_KEY_FILE: z.string().optional(),
+  ROLLCALL_K3S_SCRIPT_URL: webUrl.default('https://get.k3s.io'),
+  ROLLCALL_K3S_ARTIFACT_URL: webUrl.default('https://github.com/k3s-io/k3s/releases/download'),
+  ROLLCALL_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  ROLLCALL_DRAIN_SECONDS: whole(0, 3_600).default(25),
+})
+type Name = keyof typeof Settings.shape
+
+/** Settings that have a flag too. */
+const flagged: Partial<Record<Name, string>> = {
+  ROLLCALL_DATA_DIR: 'data-dir',
+  ROLLCALL_HOST: 'host',
+  ROLLCALL_HTTPS_PORT: 'https-port',
+  ROLLCALL_HTTP_PORT: 'http-port',
+  DATABASE_URL: 'database-url',
+}
+/** Settings that may stand in a file named by `<name>_FILE`; PEM settings may hold a path themselves. */
+const filed: readonly Name[] = ['DATABASE_URL', 'ROLLCALL_TLS_CERT', 'ROLLCALL_TLS_KEY', 'ROLLCALL_TLS_CA']
+
+/** For `parseArgs`: the flags of every command that opens the database. */
+export const configFlags = Object.fromEntries(
+  Object.values(flagged).map((name) => [name, { type: 'string' as const }]),
+) as Record<string, { type: 'string' }>
+
+/**
+ * Reads flags (they win), environment and the files that these name.
+ * @throws ConfigError with every problem, not only the first
+ */
+export function loadConfig(source: ConfigSource): Config {
+  const problems: string[] = []
+  const raw: Record<string, string> = { ROLLCALL_DATA_DIR: defaultDataDirectory(source) }
+  for (const name of Object.keys(Settings.shape) as Name[]) {
+    const text = read(name, source, problems)
+    if (text !== undefined) raw[name] = text
+  }
+  const parsed = Settings.safeParse(raw)
+  for (const issue of parsed.error?.issues ?? []) problems.push(`${label(issue.path[0] as Name)}: ${issue.message}`)
+  if ((raw.ROLLCALL_TLS_CERT === undefined) !== (raw.ROLLCALL_TLS_KEY === undefined)) {
+    problems.push('ROLLCALL_TLS_CERT and ROLLCALL_TLS_KEY: give both or neither')
+  }
+  if (problems.length > 0 || !parsed.success) throw new ConfigError(problems.join('\n'))
+  return freeze(toConfig(parsed.data))
+}
+
+/** For people: the same, without anything that opens something. */
+export function redacted(config: Config): unknown {
+  const url = config.databaseUrl
+    ?.replace(/\/\/[^@/]*@/, (login) => login.replace(/:[^@]*@/, ':***@'))
+    .replace(/([?&]password=)[^&]*/g, '$1***')
+  return {
+    ...config,
+    databaseUrl: url ?? null,
+    tls: config.tls ? { certificate: config.tls.certificate, key: '***' } : null,
+  }
+}
+
+function toConfig(s: z.output<typeof Settings>): Config {
+  const tls = s.ROLLCALL_TLS_CERT !== undefined && s.ROLLCALL_TLS_KEY !== undefined
+  return {
+    dataDirectory: s.ROLLCALL_DATA_DIR,
+    host: s.ROLLCALL_HOST,
+    httpsPort: s.ROLLCALL_HTTPS_PORT,
+    httpPort: s.ROLLCALL_HTTP_PORT,
+    databaseUrl: s.DATABASE_URL,
+    databasePool: s.ROLLCALL_DATABASE_POOL,
+    postgres: {
+      user: s.ROLLCALL_POSTGRES_USER,
+      listen: s.ROLLCALL_POSTGRES_LISTEN,
+      port: s.ROLLCALL_POSTGRES_PORT,
+    },
+    publicUrl: s.ROLLCALL_PUBLIC_URL,
+    bootUrl: s.ROLLCALL_BOOT_URL,
+    audiences: s.ROLLCALL_AUDIENCES,
+    tlsSans: s.ROLLCALL_TLS_SANS,
+    tls: tls ? { certificate: s.ROLLCALL_TLS_CERT as string, key: s.ROLLCALL_TLS_KEY as string } : undefined,
+    tlsCa: s.ROLLCALL_TLS_CA,
+    sealingKeyFile: resolve(s.ROLLCALL_SEALING_KEY_FILE ?? join(s.ROLLCALL_DATA_DIR, 'sealing.key')),
+    k3s: { scriptUrl: s.ROLLCALL_K3S_SCRIPT_URL, artifactUrl: s.ROLLCALL_K3S_ARTIFACT_URL },
+    logLevel: s.ROLLCALL_LOG_LEVEL,
+    drainSeconds: s.ROLLCALL_DRAIN_SECONDS,
+  }
+}
+
+function read(name: Name, { flags, env }: ConfigSource, problems: string[]): string | undefined {
+  const flag = flagged[name]
+  const given = (flag === undefined ? undefined : flags[flag]) ?? (env[name] || undefined)
+  const path = env[`${name}_FILE`] || undefined
+  if (!filed.includes(name)) return given
+  if (given !== undefined && path !== undefined) {
+    problems.push(`${name} and ${name}_FILE: give one of them`)
+    return undefined
+  }
+  // A PEM setting that is no PEM is the path of one.
+  const isPath = given !== undefined && name !== 'DATABASE_URL' && !given.includes('-----BEGIN')
+  const file = path ?? (isPath ? given : undefined)
+  if (file === undefined) return given
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    problems.push(`${path ? `${name}_FILE` : name}: cannot read ${file} (${(error as NodeJS.ErrnoException).code})`)
+    return undefined
+  }
+}
+
+function defaultDataDirectory({ env, root }: ConfigSource): string {
+  if (root) return '/var/lib/rollcall'
+  return join(env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local', 'state'), 'rollcall')
+}
+
+const label = (name: Name) => (flagged[name] ? `--${flagged[name]} (${name})` : name)
+const bare = (url: URL) => url.pathname === '/' && !url.search && !url.hash && !url.username && !url.password
+
+function freeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (part !== null && typeof part === 'object') freeze(part)
+  return Object.freeze(value)
+}

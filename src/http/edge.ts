@@ -1,0 +1,43 @@
+import type { MiddlewareHandler } from 'hono'
+import { routePath } from 'hono/route'
+import type { Logger } from 'pino'
+import { AppError } from '../errors.ts'
+import type { Metrics } from './ops/metrics.ts'
+import type { RequestVars } from './request-id.ts'
+
+/** What every request passes on both listeners. */
+export type Edge = {
+  log: Logger
+  metrics: Metrics
+  /** True once the server is told to end. */
+  draining: () => boolean
+}
+
+/** Methods that are not a label of their own, so that nobody can fill the metrics with invented ones. */
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/**
+ * Logs and counts each request by its route's pattern: paths hold report and boot tokens, and serials.
+ * Comes right after `requestId()`.
+ */
+export const observed = ({ log, metrics }: Edge): MiddlewareHandler<{ Variables: RequestVars }> => {
+  return async (c, next) => {
+    const started = performance.now()
+    await next()
+    const route = routePath(c, -1)
+    const method = methods.has(c.req.method) ? c.req.method : 'OTHER'
+    const seconds = (performance.now() - started) / 1000
+    metrics.observe({ method, route: route === '/*' ? 'none' : route, status: c.res.status }, seconds)
+    const ms = Math.round(seconds * 10_000) / 10
+    log.info({ request_id: c.get('requestId'), method, route, status: c.res.status, ms }, 'request')
+  }
+}
+
+/** Requests that come over kept-alive connections after the server was told to end. */
+export const refusedWhileDraining = ({ draining }: Edge): MiddlewareHandler => {
+  return async (c, next) => {
+    if (!draining()) return next()
+    c.header('Connection', 'close')
+    throw new AppError('shutting_down')
+  }
+}

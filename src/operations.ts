@@ -1,0 +1,38 @@
+import type { Logger } from 'pino'
+import type { Edge } from './http/edge.ts'
+import type { Ready } from './http/ops/health.ts'
+import { createMetrics } from './http/ops/metrics.ts'
+import type { Database } from './store/database.ts'
+import { isMigrated, readJournal } from './store/migrate.ts'
+
+/** What running a server needs beside its use cases; both listeners share it. */
+export type Operations = Edge & { ready: Ready }
+
+/** Milliseconds after which a database that does not answer counts as away. */
+const readyWithin = 2_000
+
+/** @param draining true once the server is told to end */
+export function operationsOf(
+  { sql, log }: Pick<Database, 'sql'> & { log: Logger },
+  draining: () => boolean = () => false,
+): Operations {
+  const journal = readJournal()
+  return {
+    log,
+    metrics: createMetrics(),
+    draining,
+    ready: () => within(readyWithin, isMigrated(sql, journal)),
+  }
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, fail) => {
+    timer = setTimeout(() => fail(new Error(`no answer within ${ms} ms`)), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
