@@ -1,0 +1,99 @@
+// The devices, in a process of their own: `node --import tsx test/bench/load.ts`, told by IPC what to do.
+import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
+import { type PublicJwk, thumbprintOf } from '../../src/identity/jwk.ts'
+import { Line, type Target } from './line.ts'
+
+export type Order =
+  | { do: 'keys'; count: number }
+  /** Fetches nonces and signs claims; nothing is timed. `passes` claims a device, of devices 0 … count - 1. */
+  | { do: 'sign'; count: number; passes: number; audience: string; port: number }
+  | { do: 'claim'; target: Target; inFlight: number }
+  | { do: 'get'; path: string; target: Target; inFlight: number; requests: number }
+
+export type Pinned = { jwk: PublicJwk; thumbprint: string }
+export type Timing = { seconds: number; count: number; p50: number; p99: number; refused: Record<string, number> }
+
+type Device = Pinned & { claim: (nonce: string, audience: string) => string }
+
+const devices: Device[] = []
+let requests: Buffer[] = []
+
+export const serialOf = (index: number) => `BENCH-${index}`
+
+async function obey(order: Order): Promise<unknown> {
+  if (order.do === 'keys') return makeKeys(order.count)
+  if (order.do === 'sign') return signClaims(order)
+  if (order.do === 'claim') return run(requests, order.target, order.inFlight)
+  const request = get(order.path)
+  return run(
+    Array.from({ length: order.requests }, () => request),
+    order.target,
+    order.inFlight,
+  )
+}
+
+function makeKeys(count: number): Pinned[] {
+  for (let index = devices.length; index < count; index++) devices.push(makeDevice(serialOf(index)))
+  return devices.slice(0, count).map(({ jwk, thumbprint }) => ({ jwk, thumbprint }))
+}
+
+function makeDevice(sub: string): Device {
+  const { publicKey, privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const { x, y } = publicKey.export({ format: 'jwk' }) as { x: string; y: string }
+  const jwk: PublicJwk = { crv: 'P-256', kty: 'EC', x, y }
+  const thumbprint = thumbprintOf(jwk)
+  const header = b64u(JSON.stringify({ alg: 'ES256', typ: 'ztp-claim+jwt', kid: thumbprint }))
+  const claim = (eat_nonce: string, aud: string) => {
+    const input = `${header}.${b64u(JSON.stringify({ sub, aud, eat_nonce, jti: randomBytes(16).toString('hex') }))}`
+    return `${input}.${b64u(sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }))}`
+  }
+  return { jwk, thumbprint, claim }
+}
+
+async function signClaims({ count, passes, audience, port }: Order & { do: 'sign' }): Promise<void> {
+  const line = new Line({ port, tls: false, fresh: false })
+  const challenge = get('/v1/challenge')
+  requests = []
+  for (let i = 0; i < count * passes; i++) {
+    const { head } = await line.request(challenge)
+    const nonce = /\r\nrollcall-nonce: (\S+)/i.exec(head)?.[1] as string
+    requests.push(post((devices[i % count] as Device).claim(nonce, audience)))
+  }
+  line.close()
+}
+
+async function run(all: readonly Buffer[], target: Target, inFlight: number): Promise<Timing> {
+  const times: number[] = []
+  const refused: Record<string, number> = {}
+  let next = 0
+  const worker = async () => {
+    const line = new Line(target)
+    for (let bytes = all[next++]; bytes; bytes = all[next++]) {
+      const from = performance.now()
+      const { status } = await line.request(bytes)
+      times.push(performance.now() - from)
+      if (status !== 200) refused[status] = (refused[status] ?? 0) + 1
+    }
+    line.close()
+  }
+  const from = performance.now()
+  await Promise.all(Array.from({ length: inFlight }, worker))
+  const seconds = (performance.now() - from) / 1000
+  times.sort((a, b) => a - b)
+  const at = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0
+  return { seconds, count: times.length, p50: at(0.5), p99: at(0.99), refused }
+}
+
+const get = (path: string) => Buffer.from(`GET ${path} HTTP/1.1\r\nHost: rollcall.bench\r\n\r\n`)
+const post = (claim: string) =>
+  Buffer.from(
+    `POST /v1/claim HTTP/1.1\r\nHost: rollcall.bench\r\nContent-Type: application/jose\r\nContent-Length: ${claim.length}\r\n\r\n${claim}`,
+  )
+const b64u = (data: Uint8Array | string) => Buffer.from(data).toString('base64url')
+
+process.on('message', (order: Order) => {
+  obey(order).then(
+    (result) => process.send?.({ result }),
+    (error: Error) => process.send?.({ error: error.stack ?? error.message }),
+  )
+})
