@@ -9,6 +9,7 @@ export type DocumentInput = {
   cluster: { name: string; version: string; api_endpoint: string }
   profile: { name: string; revision: number; packages: string[] }
   role: Role
+  enrollment: { id: string }
   /** Profile vars, overridden by the device's. */
   vars: Record<string, Json>
   server: {
@@ -17,10 +18,14 @@ export type DocumentInput = {
     pins: string
     /** PEM of our CA */
     ca: string
+    /** What `aud` of a claim or of a redeem proof must say */
+    audience: string
   }
   k3s: {
     /** Text of /etc/rancher/k3s/config.yaml, whole */
     config: string
+    /** The unit that K3s runs as, without `.service`: k3s or k3s-agent */
+    unit: string
     /** Agent: the K3s bootstrap token. Server: empty, since redeem writes the file. */
     token: string
     /** Further root-only files, e.g. the datastore's CA and client certificate. */

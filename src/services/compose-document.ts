@@ -1,30 +1,75 @@
-// INTERIM STUB by the coordinator so that tests run: the "k3s + documents" helper REPLACES this whole file; keep the exported names.
+import { type Builtins, type CompiledDocument, compileDocument } from '../documents/compile.ts'
 import type { DocumentInput, RenderedDocument } from '../documents/input.ts'
+import { redactInput } from '../documents/redact.ts'
+import { AppError } from '../errors.ts'
+import { nodePassword } from '../k3s/node-password.ts'
+import { builtinTemplates } from './builtin-templates.ts'
 import type { ClusterParts, ProfileParts } from './claim-parts.ts'
 import type { Context } from './context.ts'
+import { type ComposeParts, documentInput, type SharedParts, sharedParts } from './document-parts.ts'
 
-export type ComposeParts = {
-  device: {
-    id: string
-    serial: string
-    hostname: string
-    labels: Record<string, string>
-    vars: Record<string, never>
-    note: string
-  }
-  role: 'server' | 'agent'
-  profile: ProfileParts
-  cluster: ClusterParts
-  /** `join`: a server's ticket or an agent's K3s token; `node` is empty for agents */
-  enrollment: { id: string; join: string; report: string; node: string }
-}
+export type { ComposeParts }
+
+/** Renders one claim's document. Throws AppError `internal` if it cannot: a device can do nothing about a template. */
 export type Composer = (parts: ComposeParts) => { input: DocumentInput; rendered: RenderedDocument }
-export const composer =
-  (context: Pick<Context, 'settings' | 'keys'>): Composer =>
-  (parts) => ({
-    input: {} as never,
-    rendered: {
-      body: `#cloud-config\n# ${parts.device.hostname}\n# ${context.settings.publicUrl}/v1/report/${parts.enrollment.report}\n# ROLLCALL_JOIN='${parts.enrollment.join}'\n`,
-      contentType: 'text/cloud-config',
+
+type Deps = Pick<Context, 'settings' | 'keys'>
+
+/** Profile revisions whose templates stay compiled, and shared parts kept a cluster. */
+const mostKept = 512
+
+/**
+ * Composes and renders documents, cheaply enough for every claim. A template is compiled once a profile revision, which never changes.
+ * What a cluster and a profile give all their devices (config.yaml but for the node's name, datastore keys, hashes, URLs) is made once for each
+ * cluster as claim-parts read it, profile revision and role. What is left for a claim is one object, one run of a compiled
+ * template, and one look at every value in its result (documents/skeleton.ts).
+ */
+export function documentComposer({ settings, keys }: Deps, builtins: Builtins = builtinTemplates()) {
+  const compiled = new Map<string, CompiledDocument>()
+  // By the object: claim-parts reads a cluster again when hashes were recorded, though its version stays the same.
+  const shared = new WeakMap<ClusterParts, Map<string, SharedParts>>()
+
+  const compile = ({ id, revision, spec }: ProfileParts) =>
+    keep(compiled, `${id}/${revision}`, () => compileDocument(spec, builtins))
+
+  const input = (parts: ComposeParts): DocumentInput => {
+    const { profile, cluster, role, device } = parts
+    const ofCluster = shared.get(cluster) ?? new Map<string, SharedParts>()
+    shared.set(cluster, ofCluster)
+    const common = keep(ofCluster, `${profile.id}/${profile.revision}/${role}`, () => sharedParts(settings, parts))
+    return documentInput(settings, common, parts, nodePassword(keys.nodePassword, device.id))
+  }
+
+  return {
+    /** All that a template can say about one device and one enrollment. */
+    input,
+    compose(parts: ComposeParts): ReturnType<Composer> {
+      try {
+        const composed = input(parts)
+        return { input: composed, rendered: compile(parts.profile).render(composed) }
+      } catch (error) {
+        throw new AppError('internal', { cause: error })
+      }
     },
-  })
+    /**
+     * The document as that device would get it, secrets as placeholders.
+     * @throws AppError `invalid` with what is wrong with the template; `state_conflict` if the cluster lacks what the role needs
+     */
+    preview(parts: ComposeParts): RenderedDocument {
+      const { body, contentType } = compile(parts.profile).renderWhole(redactInput(input(parts)))
+      return { body, contentType }
+    },
+  }
+}
+
+/** The composer that claims use. */
+export const composer = (deps: Deps, builtins?: Builtins): Composer => documentComposer(deps, builtins).compose
+
+function keep<T>(map: Map<string, T>, key: string, make: () => T): T {
+  const found = map.get(key)
+  if (found !== undefined) return found
+  const made = make()
+  map.set(key, made)
+  if (map.size > mostKept) map.delete(map.keys().next().value as string)
+  return made
+}

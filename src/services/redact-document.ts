@@ -1,7 +1,11 @@
+import { redactBody } from '../documents/redact.ts'
 import type { Context } from './context.ts'
+import { openDocument } from './sealed-document.ts'
 
-/** Interim. */
+/** Makes the copy of a kept document that may outlive it: what the device was sent, with placeholders for secrets. */
 export const redactor =
-  (_: Context) =>
-  (_id: string, _sealed: Uint8Array): string =>
-    '{}'
+  ({ vault }: Pick<Context, 'vault'>) =>
+  (enrollmentId: string, sealed: Uint8Array): string => {
+    const { input, body } = openDocument(vault, enrollmentId, sealed)
+    return redactBody(input, body) ?? 'not kept: the template wrote a secret in a form that could not be taken out\n'
+  }

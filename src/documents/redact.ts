@@ -1,0 +1,73 @@
+import type { DocumentInput } from './input.ts'
+
+/** The same input with a placeholder for each secret: for previews, which show no secret by construction. */
+export function redactInput(input: DocumentInput): DocumentInput {
+  const { secret, k3s } = input
+  const endpoint = datastoreEndpoint(input)
+  return {
+    ...input,
+    k3s: {
+      ...k3s,
+      config: endpoint === undefined ? k3s.config : k3s.config.replaceAll(endpoint, '<datastore endpoint>'),
+      token: k3s.token && '<join token>',
+      files: k3s.files.map(({ path, content }) => ({ path, content: isKey(content) ? '<private key>' : content })),
+    },
+    secret: {
+      report_url: secret.report_url.replace(/[^/]*$/, '<report token>'),
+      join: secret.join && '<join token>',
+      node: secret.node && '<node credential>',
+      node_password: '<node password>',
+    },
+  }
+}
+
+/**
+ * The document that a device was given, with a placeholder for each secret: for the copy that outlives it. Not rendered again, since templates of ours
+ * change with our version, and the copy is to show what was sent.
+ * @returns undefined if a secret would still be in it, e.g. one that a template encoded in a way of its own
+ */
+export function redactBody(input: DocumentInput, body: string): string | undefined {
+  const secrets = secretsOf(input)
+  const hide = (text: string) => secrets.reduce((hidden, [secret, name]) => hidden.replaceAll(secret, name), text)
+  const redacted = hide(
+    body.replace(/"data:;base64,([A-Za-z0-9+/=]*)"/g, (_, data) => `"data:;base64,${encode(hide(decode(data)))}"`),
+  )
+  return secrets.some(([secret]) => isEncodedIn(secret, redacted)) ? undefined : redacted
+}
+
+function secretsOf(input: DocumentInput): [secret: string, placeholder: string][] {
+  const { secret, k3s } = input
+  const token = k3s.token
+  const endpoint = datastoreEndpoint(input)
+  const keys = k3s.files.filter(({ content }) => isKey(content)).flatMap(({ content }) => content.split('\n'))
+  const all: [string, string][] = [
+    [token, '<join token>'],
+    [token.slice(token.indexOf('::') + 2), '<join token>'],
+    [secret.join, '<join token>'],
+    [secret.node, '<node credential>'],
+    [secret.node_password, '<node password>'],
+    [secret.report_url.slice(secret.report_url.lastIndexOf('/') + 1), '<report token>'],
+    [endpoint ?? '', '<datastore endpoint>'],
+    ...keys
+      .filter((line) => line.length > 15 && !line.startsWith('-----'))
+      .map((line): [string, string] => [line, '<private key>']),
+  ]
+  return all.filter(([text]) => text !== '')
+}
+
+// Rollcall writes the line itself, and an endpoint is printable ASCII without quotes: what stands there is the endpoint.
+const datastoreEndpoint = ({ k3s }: DocumentInput) => /^datastore-endpoint: "(.*)"$/m.exec(k3s.config)?.[1]
+
+const isKey = (content: string) => content.includes('PRIVATE KEY')
+const decode = (data: string) => Buffer.from(data, 'base64').toString()
+const encode = (text: string) => Buffer.from(text).toString('base64')
+
+/** Whether a text holds a secret as base64, at whichever of the three offsets it may begin. */
+function isEncodedIn(secret: string, text: string): boolean {
+  return [0, 1, 2].some((offset) => {
+    const encoded = encode(' '.repeat(offset) + secret)
+    // The first and last group depend on the neighbours.
+    const core = encoded.slice(offset === 0 ? 0 : 4, Math.floor((offset + secret.length) / 3) * 4)
+    return core.length >= 8 && text.includes(core)
+  })
+}

@@ -1,0 +1,84 @@
+import Handlebars from 'handlebars'
+import type { Reason } from './template-error.ts'
+
+export type Program = hbs.AST.Program
+
+/** Names through which JavaScript reaches beyond plain data. */
+const forbidden = new Set([
+  '__proto__',
+  'constructor',
+  'prototype',
+  '__defineGetter__',
+  '__defineSetter__',
+  '__lookupGetter__',
+  '__lookupSetter__',
+])
+
+/**
+ * What a template must not contain: partials and decorators (an inline partial may call itself until the stack ends), helpers that are
+ * not ours, blocks on a bare variable, paths into JavaScript's own properties.
+ */
+export function checkSyntax(program: Program, helpers: readonly string[]): Reason[] {
+  const check = new Check(new Set(helpers))
+  check.accept(program)
+  return check.problems
+}
+
+class Check extends Handlebars.Visitor {
+  readonly problems: Reason[] = []
+  private readonly helpers: ReadonlySet<string>
+
+  constructor(helpers: ReadonlySet<string>) {
+    super()
+    this.helpers = helpers
+  }
+
+  override PartialStatement(node: hbs.AST.PartialStatement): void {
+    this.refuse(node, 'partial', 'partials are not allowed')
+  }
+
+  override PartialBlockStatement(node: hbs.AST.PartialBlockStatement): void {
+    this.refuse(node, 'partial', 'partials are not allowed')
+  }
+
+  override Decorator(node: hbs.AST.Decorator): void {
+    this.refuse(node, 'decorator', 'decorators and inline partials are not allowed')
+  }
+
+  override DecoratorBlock(node: hbs.AST.DecoratorBlock): void {
+    this.refuse(node, 'decorator', 'decorators and inline partials are not allowed')
+  }
+
+  override MustacheStatement(node: hbs.AST.MustacheStatement): void {
+    if (node.params.length > 0 || node.hash) this.call(node, node.path)
+    super.MustacheStatement(node)
+  }
+
+  override BlockStatement(node: hbs.AST.BlockStatement): void {
+    this.call(node, node.path)
+    super.BlockStatement(node)
+  }
+
+  override SubExpression(node: hbs.AST.SubExpression): void {
+    this.call(node, node.path)
+    super.SubExpression(node)
+  }
+
+  override PathExpression(node: hbs.AST.PathExpression): void {
+    const part = node.parts.find((name) => forbidden.has(name))
+    if (part) this.refuse(node, 'path', `${node.original} reaches beyond plain data`)
+  }
+
+  override Hash(node: hbs.AST.Hash): void {
+    this.refuse(node, 'named_argument', 'no helper takes named arguments')
+  }
+
+  private call(node: hbs.AST.Node, path: hbs.AST.Expression): void {
+    const name = (path as hbs.AST.PathExpression).original
+    if (!this.helpers.has(String(name))) this.refuse(node, 'unknown_helper', `there is no helper ${name}`)
+  }
+
+  private refuse(node: hbs.AST.Node, code: string, message: string): void {
+    this.problems.push({ code, message, line: node.loc.start.line })
+  }
+}

@@ -1,0 +1,112 @@
+import type { DocumentInput } from '../documents/input.ts'
+import type { Json, Role } from '../documents/profile.ts'
+import { AppError } from '../errors.ts'
+import { apiEndpoint } from '../k3s/api-endpoint.ts'
+import { type ConfigValue, configYaml, line, paths } from '../k3s/config.ts'
+import { datastoreConfig } from '../k3s/datastore.ts'
+import { installEnv, installFrom, type System } from '../k3s/install.ts'
+import type { ClusterParts, ProfileParts } from './claim-parts.ts'
+import type { Settings } from './context.ts'
+
+/** All that a document is made of. */
+export type ComposeParts = {
+  device: {
+    id: string
+    serial: string
+    hostname: string
+    labels: Record<string, string>
+    vars: Record<string, Json>
+    note: string
+  }
+  role: Role
+  profile: ProfileParts
+  cluster: ClusterParts
+  /** `join`: a server's ticket or an agent's K3s token; `node` is empty for agents */
+  enrollment: { id: string; join: string; report: string; node: string }
+}
+
+/** What of a document does not change from device to device of a profile revision, cluster and role. */
+export type SharedParts = Pick<DocumentInput, 'cluster' | 'profile' | 'server'> & {
+  /** config.yaml but for the node's name */
+  config: string
+  unit: string
+  files: DocumentInput['k3s']['files']
+  install: DocumentInput['k3s']['install']
+}
+
+/**
+ * @throws AppError `state_conflict` if the cluster lacks what the role needs: an endpoint for agents, hashes for what runs as root
+ */
+export function sharedParts(settings: Settings, { profile, cluster, role }: ComposeParts): SharedParts {
+  const datastore = role === 'server' ? datastoreConfig(cluster.datastore) : { keys: {}, files: [] }
+  const install = installFrom({
+    version: cluster.k3sVersion,
+    scriptUrl: settings.k3s.installScriptUrl,
+    artifactUrl: settings.k3s.artifactUrl,
+    pinned: cluster.pinned,
+    allowUnpinned: cluster.allowUnpinned,
+  })
+  return {
+    cluster: { name: cluster.name, version: cluster.k3sVersion, api_endpoint: cluster.apiEndpoint ?? '' },
+    profile: { name: profile.name, revision: profile.revision, packages: profile.spec.packages },
+    server: {
+      url: settings.publicUrl,
+      pins: settings.pins,
+      ca: settings.ca,
+      audience: settings.audiences[0] ?? settings.publicUrl,
+    },
+    config: configYaml(role, { ...roleKeys(cluster, role), ...datastore.keys }),
+    unit: role === 'server' ? 'k3s' : 'k3s-agent',
+    files: datastore.files,
+    install: { env: installEnv(systemOf(profile), role, cluster.k3sVersion), ...install },
+  }
+}
+
+/** All that a template can say about one device and one enrollment. */
+export function documentInput(
+  settings: Settings,
+  shared: SharedParts,
+  { device, role, profile, enrollment }: ComposeParts,
+  nodePassword: string,
+): DocumentInput {
+  const { serial, hostname, labels, vars, note } = device
+  const isServer = role === 'server'
+  return {
+    device: { serial, hostname, labels, vars, note },
+    cluster: shared.cluster,
+    profile: shared.profile,
+    role,
+    enrollment: { id: enrollment.id },
+    vars: { ...(profile.spec.vars as Record<string, Json>), ...vars },
+    server: shared.server,
+    k3s: {
+      config: `${line('node-name', hostname)}\n${shared.config}`,
+      unit: shared.unit,
+      token: isServer ? '' : enrollment.join,
+      files: shared.files,
+      install: shared.install,
+    },
+    secret: {
+      report_url: `${settings.publicUrl}/v1/report/${enrollment.report}`,
+      join: isServer ? enrollment.join : '',
+      node: isServer ? enrollment.node : '',
+      node_password: nodePassword,
+    },
+  }
+}
+
+/** config.yaml's keys of a role, but for the node's name and the datastore. */
+function roleKeys(cluster: ClusterParts, role: Role): Record<string, ConfigValue> {
+  const api = cluster.apiEndpoint === null ? undefined : apiEndpoint(cluster.apiEndpoint)
+  if (role === 'agent') {
+    if (!api) throw new AppError('state_conflict', { detail: `${cluster.name} has no api_endpoint for agents to join` })
+    return { 'token-file': paths.token, server: api.url }
+  }
+  const names = [...new Set([...(api ? [api.host] : []), ...cluster.tlsSans])]
+  const settings = cluster.settings as Record<string, ConfigValue>
+  return { 'token-file': paths.token, ...(names.length > 0 ? { 'tls-san': names } : {}), ...settings }
+}
+
+function systemOf({ spec }: ProfileParts): System {
+  return typeof spec.template === 'string' ? (spec.template.slice('builtin:'.length) as System) : 'other'
+}
