@@ -41,8 +41,12 @@ export const Labels = z
   .record(labelName, labelText)
   .refine((value) => Object.keys(value).length <= 64, 'has more than 64 labels')
 
+// Said by hand for the OpenAPI document: its generator cannot follow the recursion of z.json().
+export const anyMembers = { type: 'object' as const, additionalProperties: true }
+
 export const Vars = z
   .record(z.string(), z.json())
+  .openapi(anyMembers)
   .superRefine((value, context) => {
     const reason = unfitVars(value as Record<string, Json>)
     if (reason) context.addIssue({ code: 'custom', message: reason })
@@ -87,7 +91,7 @@ export const DevicePatch = z
     min_assurance: fields.min_assurance.nullable(),
     uuid: fields.uuid.nullable(),
     labels: z.record(labelName, labelText.nullable()),
-    vars: z.record(z.string(), z.json()),
+    vars: z.record(z.string(), z.json()).openapi(anyMembers),
   })
   .partial()
   .openapi('DevicePatch')

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { assurances, roles } from '../../documents/profile.ts'
+import { anyMembers } from '../../roll/device-input.ts'
 import { deviceStates } from '../../roll/state.ts'
 
 const time = z.int().nullable()
@@ -51,7 +52,7 @@ export const Device = z
       .nullable(),
     min_assurance: z.enum(assurances).nullable().describe('Its own; the profile’s is enforced beside it'),
     labels: z.record(z.string(), z.string()),
-    vars: z.record(z.string(), z.json()),
+    vars: z.record(z.string(), z.json()).openapi(anyMembers),
     macs: z.array(z.string()),
     uuid: z.string().nullable(),
     note: z.string(),

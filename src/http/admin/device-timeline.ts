@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { assurances, roles } from '../../documents/profile.ts'
 import { AppError } from '../../errors.ts'
+import { anyMembers } from '../../roll/device-input.ts'
 import { readDocument } from '../../services/read-document.ts'
 import { eventNumber, readTimeline } from '../../services/read-timeline.ts'
 import { serialParam as params } from './device-schema.ts'
@@ -17,7 +18,7 @@ const TimelineEvent = z
     source: z.string().describe('server, node, cloud-init, phone-home or admin'),
     name: z.string(),
     result: z.string().nullable(),
-    detail: z.json(),
+    detail: z.any(),
     enrollment: z.string().nullable(),
   })
   .openapi('TimelineEvent')
@@ -32,14 +33,14 @@ const ShownDocument = z
     why: z.object({
       profile: z.string(),
       profile_revision: z.int(),
-      profile_spec: z.json().describe('The revision that it was rendered from'),
+      profile_spec: z.any().describe('The revision that it was rendered from'),
       cluster: z.string(),
       role: z.enum(roles),
       hostname: z.string(),
       assurance: z.enum(assurances),
       device: z.object({
         labels: z.record(z.string(), z.string()),
-        vars: z.record(z.string(), z.json()),
+        vars: z.record(z.string(), z.json()).openapi(anyMembers),
         note: z.string(),
       }),
       device_changed_since: z.boolean().describe('`device` was changed after the document was rendered'),
