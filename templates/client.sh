@@ -107,7 +107,7 @@ set_clock() {
 
 say() {
   printf 'rollcall: %s\n' "$*" >&2
-  [ -z "$CONSOLE" ] || { printf 'rollcall: %s\r\n' "$*" >"$CONSOLE"; } 2>/dev/null || :
+  [ -z "$CONSOLE" ] || { printf 'rollcall: %s\r\n' "$*" >>"$CONSOLE"; } 2>/dev/null || :
 }
 
 die() {
@@ -127,8 +127,8 @@ settings() {
 }
 
 server_settings() {
-  case $ROLLCALL_URL in https://?*) ;; *) die 2 "ROLLCALL_URL must be the server's address, https://… (environment or $env)" ;; esac
-  case $ROLLCALL_PIN in sha256//?*) ;; *) die 2 "ROLLCALL_PIN must be what \`rollcall pin\` prints, sha256//… (environment or $env)" ;; esac
+  case $ROLLCALL_URL in https://?*) ;; *) die 2 "ROLLCALL_URL must be the server's address, https://... (environment or $env)" ;; esac
+  case $ROLLCALL_PIN in sha256//?*) ;; *) die 2 "ROLLCALL_PIN must be what \`rollcall pin\` prints, sha256//... (environment or $env)" ;; esac
   ROLLCALL_URL=${ROLLCALL_URL%/}
   [ -n "$ROLLCALL_AUDIENCE" ] || ROLLCALL_AUDIENCE=$(origin "$ROLLCALL_URL")
 }
@@ -167,7 +167,7 @@ find_serial() {
     is_serial "$SERIAL" && return
     [ -z "$SERIAL" ] || say "$file says \"$(json "$SERIAL")\", which names no machine; looking further"
   done
-  die 1 "this machine tells no serial number of its own; write ROLLCALL_SERIAL='…' into $env"
+  die 1 "this machine tells no serial number of its own; write ROLLCALL_SERIAL='...' into $env"
 }
 
 find_uuid() {

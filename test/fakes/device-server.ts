@@ -38,13 +38,16 @@ export class DeviceServer {
   /** Unix seconds */
   now = () => Math.floor(Date.now() / 1000)
   pin = ''
+  /** What a claim must be addressed to, if not the URL. */
+  audience: string | undefined
 
   private constructor(server: Server) {
     this.#server = server
   }
 
   static async start(): Promise<DeviceServer> {
-    const { key, cert } = selfSigned()
+    const { key, cert } = keyPair ?? selfSigned()
+    keyPair = { key, cert }
     const server = createServer({ key, cert })
     const fake = new DeviceServer(server)
     fake.pin = `sha256//${pinOf(cert)}`
@@ -158,7 +161,7 @@ export class DeviceServer {
     if (Object.keys(protectedHeader).sort().join() !== 'alg,jwk,typ' || protectedHeader.typ !== typ)
       throw new Refused(400, 'header_invalid')
     const claims = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload)) as Record<string, unknown>
-    if (claims.aud !== this.url) throw new Refused(401, 'wrong_audience')
+    if (claims.aud !== (this.audience ?? this.url)) throw new Refused(401, 'wrong_audience')
     if (!/^[0-9a-f]{32}$/.test(String(claims.jti))) throw new Refused(400, 'claim_schema')
     const jwk = protectedHeader.jwk as JWK
     return { typ, payload: claims, jwk, thumbprint: await calculateJwkThumbprint(jwk), jws }
@@ -178,6 +181,9 @@ export class DeviceServer {
     return { status: 204, headers: {}, body: '' }
   }
 }
+
+/** One TLS key a process: it takes longer to make than a claim. */
+let keyPair: { key: string; cert: string } | undefined
 
 type Reply = { status: number; headers: Record<string, string>; body: string | Buffer }
 
