@@ -13,6 +13,7 @@ export type Addresses = {
   bootUrl: string
   /** The public URL was guessed, or leads nowhere but here */
   publicUrlGuessed: boolean
+  publicUrlLoopback: boolean
   /** What `aud` may be; the public URL first */
   audiences: string[]
   /** Host names and addresses for the server's certificate */
@@ -35,13 +36,15 @@ export function addressesOf(
   const http = url('http', host, ports.http)
   const publicUrl = config.publicUrl ?? https
   const bootUrl = config.bootUrl ?? http
+  const publicUrlLoopback = isLoopback(hostOf(publicUrl))
   const sans = [hostOf(publicUrl), host, ...config.tlsSans, 'localhost', '127.0.0.1', '::1']
   return {
     https,
     http,
     publicUrl,
     bootUrl,
-    publicUrlGuessed: (config.publicUrl === undefined && given === undefined) || isLoopback(hostOf(publicUrl)),
+    publicUrlGuessed: publicUrlLoopback || (config.publicUrl === undefined && given === undefined),
+    publicUrlLoopback,
     audiences: [...new Set([publicUrl, ...config.audiences])],
     sans: [...new Set(sans)],
   }

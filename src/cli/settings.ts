@@ -16,11 +16,11 @@ export function settingsOf(config: Config, addresses: Addresses, tls: TlsIdentit
 }
 
 /** What an admin should hear at each start. */
-export function warnings(config: Config, { publicUrl, publicUrlGuessed }: Addresses): string[] {
+export function warnings(config: Config, { publicUrl, publicUrlGuessed, publicUrlLoopback }: Addresses): string[] {
   const found: string[] = []
   if (publicUrlGuessed) {
-    const why = config.publicUrl === undefined ? 'a guess' : 'loopback'
-    found.push(`the public URL ${publicUrl} is ${why}, and devices will be told to use it: set ROLLCALL_PUBLIC_URL`)
+    const why = publicUrlLoopback ? 'leads nowhere but to this machine' : 'is a guess'
+    found.push(`the public URL ${publicUrl} ${why}, and devices will be told to use it: set ROLLCALL_PUBLIC_URL`)
   }
   if (config.databaseUrl === undefined) {
     found.push(

@@ -1,5 +1,5 @@
-import type { MiddlewareHandler } from 'hono'
-import { routePath } from 'hono/route'
+import type { Context, MiddlewareHandler } from 'hono'
+import { matchedRoutes } from 'hono/route'
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
 import type { Metrics } from './ops/metrics.ts'
@@ -24,10 +24,10 @@ export const observed = ({ log, metrics }: Edge): MiddlewareHandler<{ Variables:
   return async (c, next) => {
     const started = performance.now()
     await next()
-    const route = routePath(c, -1)
+    const route = patternOf(c)
     const method = methods.has(c.req.method) ? c.req.method : 'OTHER'
     const seconds = (performance.now() - started) / 1000
-    metrics.observe({ method, route: route === '/*' ? 'none' : route, status: c.res.status }, seconds)
+    metrics.observe({ method, route, status: c.res.status }, seconds)
     const ms = Math.round(seconds * 10_000) / 10
     log.info({ request_id: c.get('requestId'), method, route, status: c.res.status, ms }, 'request')
   }
@@ -41,3 +41,6 @@ export const refusedWhileDraining = ({ draining }: Edge): MiddlewareHandler => {
     throw new AppError('shutting_down')
   }
 }
+
+// Middleware is registered for all methods, handlers for one.
+const patternOf = (c: Context) => matchedRoutes(c).findLast((route) => route.method !== 'ALL')?.path ?? 'none'

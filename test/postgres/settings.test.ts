@@ -1,0 +1,52 @@
+import * as assert from 'uvu/assert'
+import { fits, hbaConf, postgresqlConf } from '../../src/postgres/settings.ts'
+import { suite } from '../suite.ts'
+
+const test = suite('settings of the embedded PostgreSQL')
+
+test('are written whole', () => {
+  const conf = postgresqlConf({ listen: '127.0.0.1', port: 5433, sockets: "/srv/o'hara", extra: { fsync: 'off' } })
+  assert.is(
+    conf,
+    `# Written by Rollcall at each start. Your own settings belong into custom.conf, beside this file.
+listen_addresses = '127.0.0.1'
+port = '5433'
+unix_socket_directories = '/srv/o''hara'
+max_connections = '400'
+password_encryption = 'scram-sha-256'
+ssl = 'on'
+ssl_cert_file = 'rollcall.crt'
+ssl_key_file = 'rollcall.key'
+ssl_min_protocol_version = 'TLSv1.2'
+logging_collector = 'on'
+log_filename = 'postgres-%a.log'
+log_file_mode = '0600'
+log_truncate_on_rotation = 'on'
+log_rotation_age = '1d'
+log_timezone = 'UTC'
+timezone = 'UTC'
+fsync = 'off'
+include_if_exists = 'custom.conf'
+`,
+  )
+})
+
+test('have no Unix socket where its path would be cut off', () => {
+  const long = `/${'x'.repeat(100)}`
+  assert.is(fits(long, 5432), false)
+  assert.is(fits('/run/rollcall', 5432), true)
+  assert.match(postgresqlConf({ listen: '127.0.0.1', port: 5432, sockets: long }), /^unix_socket_directories = ''$/m)
+})
+
+test('let nobody in without a password, and nobody from the network without TLS or as superuser', () => {
+  const rules = hbaConf.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  const words = rules.map((rule) => rule.split(/\s+/))
+  assert.equal(
+    words.map((rule) => rule.at(-1)),
+    ['scram-sha-256', 'scram-sha-256', 'scram-sha-256', 'reject', 'scram-sha-256'],
+  )
+  assert.equal(
+    words.filter((rule) => rule[0] === 'host').map((rule) => rule.at(-1)),
+    ['reject'],
+  )
+})
