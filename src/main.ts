@@ -10,6 +10,7 @@ const commands: Record<string, { usage: string; load: () => Promise<Command> }> 
     usage: 'serve [--data-dir D] [--host H] [--https-port N] [--http-port N] [--database-url U]',
     load: async () => (await import('./cli/serve.ts')).serve,
   },
+  demo: { usage: 'demo [--once]', load: async () => (await import('./cli/demo.ts')).demo },
   token: {
     usage: `token create --name N --scope read|write|admin [--expires 30d] ${common}`,
     load: async () => (await import('./cli/token.ts')).token,
