@@ -14,8 +14,8 @@ export type Attempt = {
   hash: () => Uint8Array | undefined
   /** The same, reading what is left. */
   wholeHash: () => Promise<Uint8Array>
-  /** Does it, with a context whose `db` is the transaction. `undo`: it was refused; no `answer`: it is not to be kept. */
-  run: (inner: Context) => Promise<{ undo: boolean; answer?: Answer }>
+  /** Does it, with a context whose `db` is the transaction. `refused`: undo it; no `answer`: it is not to be kept. */
+  run: (inner: Context) => Promise<{ refused?: Error; answer?: Answer }>
 }
 
 /**
@@ -53,7 +53,8 @@ async function runInside(context: Context, attempt: Attempt): Promise<Answer | u
     await context.db.transaction(async (inner) => {
       const outcome = await attempt.run({ ...context, db: inner })
       answer = outcome.answer
-      if (outcome.undo) throw new Undone()
+      // Its cause tells the transaction whether there is still a connection to undo anything on.
+      if (outcome.refused) throw new Undone('undone', { cause: outcome.refused })
     })
   } catch (error) {
     if (!(error instanceof Undone)) throw error

@@ -1,5 +1,6 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
+import { guardTransactions } from './guarded-transactions.ts'
 import * as schema from './schema.ts'
 
 export type Drizzle = PostgresJsDatabase<typeof schema>
@@ -25,8 +26,8 @@ export type DatabaseOptions = {
 export function openDatabase(url: string, options: DatabaseOptions = {}): Database {
   const pool = options.pool ?? 8
   const common = { onnotice: () => {}, connect_timeout: 10, ...options.connection }
-  const sql = postgres(url, { ...common, max: pool })
-  const forDrizzle = postgres(url, { ...common, max: Math.max(2, pool >> 1) })
+  const sql = guardTransactions(postgres(url, { ...common, max: pool }))
+  const forDrizzle = guardTransactions(postgres(url, { ...common, max: Math.max(2, pool >> 1) }))
   const db = drizzle({ client: forDrizzle, schema, casing: 'snake_case' })
   const close = async () => {
     await Promise.all([sql.end({ timeout: 5 }), forDrizzle.end({ timeout: 5 })])

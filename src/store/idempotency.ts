@@ -1,4 +1,4 @@
-import { and, eq, lt, sql } from 'drizzle-orm'
+import { and, eq, lte, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
 import { idempotency } from './schema.ts'
 
@@ -25,7 +25,7 @@ export async function findAnswer(tx: Drizzle, where: AnswerKey): Promise<KeptAns
 
 /** Keeps an answer, in place of one that is too old. The primary key allows no second one. */
 export async function keepAnswer(tx: Drizzle, answer: typeof idempotency.$inferInsert, staleBefore: Date) {
-  await tx.delete(idempotency).where(and(matches(answer), lt(idempotency.createdAt, staleBefore)))
+  await tx.delete(idempotency).where(and(matches(answer), lte(idempotency.createdAt, staleBefore)))
   await tx.insert(idempotency).values(answer)
 }
 

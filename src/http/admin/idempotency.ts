@@ -27,7 +27,7 @@ export function idempotent(options: Options = {}): MiddlewareHandler<AdminEnv> {
     const run: Attempt['run'] = async (inner) => {
       c.set('context', inner)
       await next()
-      return { undo: c.error !== undefined, ...(await toKeep(c.res, options)) }
+      return { ...(c.error ? { refused: c.error } : {}), ...(await toKeep(c.res, options)) }
     }
     const kept = await answerOnce(c.var.context, where, { ...(await hashBody(c, options.stream ?? false)), run })
     if (kept) c.res = replay(kept)
