@@ -1,0 +1,131 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { ConfigError, type ConfigSource, loadConfig, redacted } from '../src/config.ts'
+import { suite } from './suite.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'rollcall-config-'))
+const load = (source: Partial<ConfigSource> = {}) => loadConfig({ flags: {}, env: {}, root: true, ...source })
+const problems = (source: Partial<ConfigSource>): string[] => {
+  try {
+    load(source)
+  } catch (error) {
+    assert.instance(error, ConfigError)
+    return (error as Error).message.split('\n')
+  }
+  return []
+}
+const file = (name: string, content: string) => {
+  const path = join(directory, name)
+  writeFileSync(path, content)
+  return path
+}
+
+const test = suite('config')
+test.after(() => rmSync(directory, { recursive: true }))
+
+test('tells all problems at once', () => {
+  const env = {
+    ROLLCALL_HTTP_PORT: '65536',
+    ROLLCALL_PUBLIC_URL: 'http://roll.example',
+    ROLLCALL_LOG_LEVEL: 'loud',
+    DATABASE_URL: 'mysql://x',
+    ROLLCALL_TLS_CERT: join(directory, 'missing.pem'),
+  }
+  assert.equal(problems({ env, flags: { 'https-port': 'x', host: 'a b' } }), [
+    `ROLLCALL_TLS_CERT: cannot read ${join(directory, 'missing.pem')} (ENOENT)`,
+    '--host (ROLLCALL_HOST): must be a host name or an IP address',
+    '--https-port (ROLLCALL_HTTPS_PORT): must be a port number, 0 to 65535',
+    '--http-port (ROLLCALL_HTTP_PORT): must be a port number, 0 to 65535',
+    '--database-url (DATABASE_URL): must begin with postgres:// (or be unset, for the embedded PostgreSQL)',
+    'ROLLCALL_PUBLIC_URL: must begin with https://',
+    'ROLLCALL_LOG_LEVEL: Invalid option: expected one of "trace"|"debug"|"info"|"warn"|"error"|"fatal"|"silent"',
+  ])
+})
+
+test('refuses a public URL that is more than an origin', () => {
+  for (const tail of ['/path', '/?a=b', '/#x']) {
+    assert.equal(problems({ env: { ROLLCALL_PUBLIC_URL: `https://roll.example${tail}` } }), [
+      'ROLLCALL_PUBLIC_URL: must be an origin: no path, query, user or password',
+    ])
+  }
+  assert.is(problems({ env: { ROLLCALL_PUBLIC_URL: 'https://u:p@roll.example' } }).length, 1)
+})
+
+test('refuses a certificate without its key, and a secret given twice', () => {
+  const pem = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----'
+  assert.equal(problems({ env: { ROLLCALL_TLS_CERT: pem } }), [
+    'ROLLCALL_TLS_CERT and ROLLCALL_TLS_KEY: give both or neither',
+  ])
+  const env = { DATABASE_URL: 'postgres://a/b', DATABASE_URL_FILE: file('url', 'postgres://a/b') }
+  assert.equal(problems({ env }), ['DATABASE_URL and DATABASE_URL_FILE: give one of them'])
+})
+
+test('has the defaults that scripts rely on', () => {
+  const config = load()
+  assert.is(config.dataDirectory, '/var/lib/rollcall')
+  assert.is(config.sealingKeyFile, '/var/lib/rollcall/sealing.key')
+  assert.is(config.httpsPort, 8443)
+  assert.is(config.httpPort, 8080)
+  assert.is(config.host, undefined)
+  assert.is(config.databaseUrl, undefined)
+  assert.equal(config.k3s, {
+    scriptUrl: 'https://get.k3s.io',
+    artifactUrl: 'https://github.com/k3s-io/k3s/releases/download',
+  })
+})
+
+test('keeps its data in the home of who is not root', () => {
+  assert.is(load({ root: false, env: { HOME: '/home/a' } }).dataDirectory, '/home/a/.local/state/rollcall')
+  assert.is(load({ root: false, env: { HOME: '/home/a', XDG_STATE_HOME: '/x' } }).dataDirectory, '/x/rollcall')
+})
+
+test('lets flags win over the environment, and takes empty variables for unset ones', () => {
+  const env = { ROLLCALL_HOST: '127.0.0.1', ROLLCALL_HTTPS_PORT: '', ROLLCALL_DATA_DIR: '/a' }
+  const config = load({ env, flags: { host: '::1', 'data-dir': '/b' } })
+  assert.is(config.host, '::1')
+  assert.is(config.httpsPort, 8443)
+  assert.is(config.sealingKeyFile, '/b/sealing.key')
+})
+
+test('reads secrets from files, and PEM from a path as well', () => {
+  const certificate = file('c.pem', '-----BEGIN CERTIFICATE-----\nx\n')
+  const key = file('k.pem', '-----BEGIN PRIVATE KEY-----\ny\n')
+  const env = {
+    DATABASE_URL_FILE: file('db', 'postgres://u:p@h/d\n'),
+    ROLLCALL_TLS_CERT: certificate,
+    ROLLCALL_TLS_KEY_FILE: key,
+  }
+  const config = load({ env })
+  assert.is(config.databaseUrl, 'postgres://u:p@h/d')
+  assert.equal(config.tls, {
+    certificate: '-----BEGIN CERTIFICATE-----\nx',
+    key: '-----BEGIN PRIVATE KEY-----\ny',
+  })
+})
+
+test('writes URLs as origins', () => {
+  const config = load({
+    env: { ROLLCALL_PUBLIC_URL: 'https://Roll.Example:443/', ROLLCALL_K3S_SCRIPT_URL: 'https://m/' },
+  })
+  assert.is(config.publicUrl, 'https://roll.example')
+  assert.is(config.k3s.scriptUrl, 'https://m')
+})
+
+test('shows itself without what opens anything', () => {
+  const env = {
+    DATABASE_URL: 'postgres://rollcall:s3cret@h1:5432,h2:5432/d?password=s3cret',
+    ROLLCALL_TLS_CERT: '-----BEGIN CERTIFICATE-----',
+    ROLLCALL_TLS_KEY: '-----BEGIN PRIVATE KEY----- s3cret',
+  }
+  const text = JSON.stringify(redacted(load({ env })))
+  assert.not.match(text, 's3cret')
+  assert.match(text, 'postgres://rollcall:***@h1:5432,h2:5432/d?password=***')
+})
+
+test('cannot be changed once read', () => {
+  const config = load()
+  assert.throws(() => Object.assign(config, { host: 'x' }), /read only/)
+  assert.throws(() => Object.assign(config.k3s, { scriptUrl: 'x' }), /read only/)
+})
