@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import postgres, { type Sql } from 'postgres'
 import { fits } from './settings.ts'
 
@@ -26,5 +27,27 @@ export async function withClient<T>(endpoint: Endpoint, login: Login, use: (sql:
     return await use(sql)
   } finally {
     await sql.end({ timeout: 5 })
+  }
+}
+
+/** Milliseconds that a PostgreSQL which recovers from a crash may take until it lets anybody in. */
+const recovery = 60_000
+
+/**
+ * Waits until a PostgreSQL lets us in. One that recovers from a crash still says in its pid file that it is ready, and refuses
+ * in several ways meanwhile (57P03, a shared memory segment that is gone, a socket that is not there).
+ * @throws what it said last, when waiting did not help or cannot help: a wrong password, no such database
+ */
+export async function untilItAnswers(endpoint: Endpoint, login: Login): Promise<void> {
+  const deadline = Date.now() + recovery
+  for (;;) {
+    try {
+      await withClient(endpoint, login, (sql) => sql`select 1`)
+      return
+    } catch (error) {
+      const { code = '' } = error as { code?: string }
+      if (/^(28|3D)/.test(code) || Date.now() > deadline) throw error
+    }
+    await sleep(100)
   }
 }

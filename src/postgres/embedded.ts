@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type postgres from 'postgres'
 import { type Account, chooseAccount } from './account.ts'
-import { clientOptions, type Endpoint, withClient } from './client.ts'
+import { clientOptions, type Endpoint, untilItAnswers, withClient } from './client.ts'
 import { initialize, type Passwords, preparePasswords } from './initialize.ts'
 import { waitForLock } from './lock.ts'
 import type { Postmaster } from './pid-file.ts'
@@ -115,6 +115,7 @@ async function bringUp(options: EmbeddedOptions): Promise<Up> {
   const certificate = readFileSync(join(place.data, 'rollcall.crt'), 'utf8')
   const endpoint = { port: postmaster.port, sockets: place.sockets, certificate }
   const login = { user: 'postgres', password: passwords.superuser, database: 'postgres' }
+  await untilItAnswers(endpoint, login)
   await withClient(endpoint, login, (sql) => provision(sql, passwords.rollcall))
   return { postmaster, endpoint, passwords, place, started: !running }
 }
