@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { copyFile, mkdir } from 'node:fs/promises'
+import { copyFile, mkdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Box } from './box.ts'
 import { command } from './command.ts'
@@ -34,7 +34,7 @@ export class Lab {
     await command('mount', ['-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', dir])
     const dhcp = await startNetwork(dir)
     const layers = suites.map(async (suite) => {
-      const base = join(cache, suite)
+      const base = await realpath(join(cache, suite))
       return [suite, [await makeLayer(join(dir, `factory-${suite}`), [base], prepareFactoryRoot), base]] as const
     })
     const factory = Object.fromEntries(await Promise.all(layers)) as unknown as Record<Suite, Layers>

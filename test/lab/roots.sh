@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes the root file systems that boxes boot from: Debian 12 (cloud-init 22.4) and Debian 13 (cloud-init 25.1), and unpacks Debian's Ignition.
 #   usage: roots.sh [CACHE]        -> CACHE/bookworm, CACHE/trixie, CACHE/ignition
-# A tar.zst beside each root is keyed by suite and package list, so that a CI cache can carry it.
+# A root and the tar.zst beside it, which a CI cache can carry, are named by suite and package list and never changed: a
+# lab may be running on them.
 set -eu
 CACHE=${1:-${ROLLCALL_LAB_CACHE:-/var/cache/rollcall-lab}}
 TOOLS='mmdebstrap zstd iproute2 dnsmasq-base util-linux openssl curl procps'
@@ -26,35 +27,40 @@ fi
 
 root() {
   suite=$1
-  key=$(printf '%s %s' "$suite" "$PACKAGES" | cksum | cut -d' ' -f1)
-  [ "$(cat "$CACHE/$suite.key" 2>/dev/null)" = "$key" ] && [ -d "$CACHE/$suite" ] && return 0
-  rm -rf "${CACHE:?}/$suite" "$CACHE/$suite.key"
-  if [ -f "$CACHE/$suite-$key.tar.zst" ]; then
-    mkdir "$CACHE/$suite"
-    tar -C "$CACHE/$suite" --numeric-owner -I zstd -xf "$CACHE/$suite-$key.tar.zst"
-  else
-    # --variant=essential leaves apt out: a box of the lab installs nothing.
-    mmdebstrap --quiet --mode=root --variant=essential --format=directory \
-      --aptopt='Apt::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
-      --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-      --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/i18n/*' \
-      --include="$PACKAGES" "$suite" "$CACHE/$suite"
-    tar -C "$CACHE/$suite" --numeric-owner -I 'zstd -3 -T0' -cf "$CACHE/.$suite.part" .
-    rm -f "$CACHE/$suite"-*.tar.zst
-    mv "$CACHE/.$suite.part" "$CACHE/$suite-$key.tar.zst"
+  name=$suite-$(printf '%s %s' "$suite" "$PACKAGES" | cksum | cut -d' ' -f1)
+  if [ ! -d "$CACHE/$name" ]; then
+    rm -rf "$CACHE/$name.part"
+    mkdir "$CACHE/$name.part"
+    if [ -f "$CACHE/$name.tar.zst" ]; then
+      tar -C "$CACHE/$name.part" --numeric-owner -I zstd -xf "$CACHE/$name.tar.zst"
+    else
+      build "$suite" "$CACHE/$name.part"
+      tar -C "$CACHE/$name.part" --numeric-owner -I 'zstd -3 -T0' -cf "$CACHE/$name.tar.zst.part" .
+      mv "$CACHE/$name.tar.zst.part" "$CACHE/$name.tar.zst"
+    fi
+    mv "$CACHE/$name.part" "$CACHE/$name"
+    say "$suite: $(chroot "$CACHE/$name" cloud-init --version 2>&1), $(du -sm "$CACHE/$name" | cut -f1) MB"
   fi
-  printf '%s\n' "$key" >"$CACHE/$suite.key"
-  say "$suite: $(chroot "$CACHE/$suite" cloud-init --version), $(du -sm "$CACHE/$suite" | cut -f1) MB"
+  if [ "$(readlink "$CACHE/$suite")" != "$name" ]; then
+    ln -sfn "$name" "$CACHE/$suite"
+  fi
+}
+
+# --variant=essential leaves apt out: a box of the lab installs nothing.
+build() {
+  mmdebstrap --quiet --mode=root --variant=essential --format=directory \
+    --aptopt='Apt::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/i18n/*' \
+    --include="$PACKAGES" "$1" "$2"
 }
 
 ignition() {
   [ -x "$CACHE/ignition/usr/bin/ignition-validate" ] && return 0
-  rm -rf "$CACHE/ignition" "$CACHE/.debs"
-  mkdir -p "$CACHE/.debs"
-  chmod 755 "$CACHE/.debs"
-  (cd "$CACHE/.debs" && apt-get download -qq -o APT::Sandbox::User=root ignition)
-  dpkg-deb -x "$CACHE"/.debs/ignition_*.deb "$CACHE/ignition"
-  rm -rf "$CACHE/.debs"
+  rm -rf "$CACHE/ignition.part"
+  mkdir "$CACHE/ignition.part"
+  (cd "$CACHE/ignition.part" && apt-get download -qq -o APT::Sandbox::User=root ignition && dpkg-deb -x ignition_*.deb .)
+  mv "$CACHE/ignition.part" "$CACHE/ignition"
   say "ignition: $("$CACHE/ignition/usr/lib/dracut/modules.d/30ignition/ignition" --version)"
 }
 
