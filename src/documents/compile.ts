@@ -3,10 +3,11 @@ import { compileTemplate } from './engine.ts'
 import { checkIgnition, parseIgnition } from './ignition.ts'
 import type { DocumentInput, RenderedDocument } from './input.ts'
 import type { Builtin, ProfileSpec } from './profile.ts'
-import { fill, isSound, marksAreLeaves, marksStandWell, type Skeleton, withValues } from './skeleton.ts'
+import { fill, isSound, marksAreLeaves, type Skeleton, withValues } from './skeleton.ts'
 import type { Program } from './syntax.ts'
 import { type Reason, templateError } from './template-error.ts'
-import type { Files } from './template-helpers.ts'
+import { type Files, TemplateFiles } from './template-files.ts'
+import type { RenderState } from './template-helpers.ts'
 
 /** What comes with Rollcall: the built-in documents, and the texts that templates may bring in by name. Read once at start. */
 export type Builtins = { documents: Readonly<Record<Builtin, string>>; files: Files }
@@ -29,6 +30,8 @@ type Format = {
   checkText: (text: string) => Reason[]
   check: (parsed: unknown) => Reason[]
   body: (text: () => string, parsed: unknown) => string
+  /** Whether the rendered text is the document, so that what is the same in all of them may be put in last. */
+  isText: boolean
 }
 
 const formats: Record<ProfileSpec['document'], Format> = {
@@ -38,6 +41,7 @@ const formats: Record<ProfileSpec['document'], Format> = {
     checkText: checkCloudConfigText,
     check: checkCloudConfig,
     body: (text) => text(),
+    isText: true,
   },
   ignition: {
     contentType: 'application/vnd.coreos.ignition+json;version=3.3.0',
@@ -45,6 +49,7 @@ const formats: Record<ProfileSpec['document'], Format> = {
     checkText: () => [],
     check: checkIgnition,
     body: (_, parsed) => `${JSON.stringify(parsed)}\n`,
+    isText: false,
   },
 }
 
@@ -60,25 +65,33 @@ export function compileDocument(
   builtins: Builtins,
 ): CompiledDocument {
   const source = typeof spec.template === 'string' ? builtins.documents[spec.template] : spec.template.source
-  const template = compileTemplate(source, builtins.files)
+  const files = new TemplateFiles(builtins.files)
+  const template = compileTemplate(source, files)
   const format = formats[spec.document]
-  const skeletons = new Map<string, unknown>()
+  const skeletons = new Map<string, Learned>()
+  const fresh = (values?: RenderState['values']): RenderState => ({
+    values,
+    depth: 0,
+    fileMarks: { allowed: format.isText, set: 0, sound: true },
+  })
 
   const renderWhole = (input: DocumentInput) => {
-    const text = template.run(input, { values: undefined, depth: 0 })
+    const text = template.run(input, fresh())
+    refuse(format.checkText(text))
     const parsed = parse(format, text)
-    refuse([...format.checkText(text), ...format.check(parsed)])
+    refuse(format.check(parsed))
     return { parsed, body: format.body(() => text, parsed), contentType: format.contentType }
   }
 
   const render = (input: DocumentInput) => {
-    const skeleton: Skeleton = { values: [], text: '' }
-    skeleton.text = template.run(input, { values: skeleton.values, depth: 0 })
-    const parsed = skeletons.get(skeleton.text) ?? learn(format, skeleton, skeletons)
-    if (parsed === undefined) return bare(renderWhole(input))
-    const document = withValues(parsed, skeleton.values)
+    const values: Skeleton['values'] = []
+    const state = fresh(values)
+    const skeleton = { values, text: template.run(input, state) }
+    const learned = state.fileMarks.sound && (skeletons.get(skeleton.text) ?? learn(format, skeleton, skeletons))
+    if (!learned || learned.values !== values.length) return bare(renderWhole(input))
+    const document = withValues(learned.parsed, values)
     refuse(format.check(document))
-    const body = format.body(() => fill(skeleton), document)
+    const body = format.body(() => fill(skeleton, files), document)
     refuse(format.checkText(body))
     return { body, contentType: format.contentType }
   }
@@ -86,14 +99,17 @@ export function compileDocument(
   return { program: template.program, render, renderWhole }
 }
 
+/** A skeleton that was parsed and found sound. */
+type Learned = { parsed: unknown; values: number }
+
 /** Parses a skeleton and keeps it, if marks can be replaced in it without a second look; else the document is parsed whole. */
-function learn(format: Format, skeleton: Skeleton, skeletons: Map<string, unknown>): unknown {
-  if (!isSound(skeleton) || !marksStandWell(skeleton)) return undefined
-  const parsed = parse(format, skeleton.text)
-  if (!marksAreLeaves(parsed, skeleton.values.length)) return undefined
-  skeletons.set(skeleton.text, parsed)
+function learn(format: Format, skeleton: Skeleton, skeletons: Map<string, Learned>): Learned | undefined {
+  if (!isSound(skeleton)) return undefined
+  const learned = { parsed: parse(format, skeleton.text), values: skeleton.values.length }
+  if (!marksAreLeaves(learned.parsed, learned.values)) return undefined
+  skeletons.set(skeleton.text, learned)
   if (skeletons.size > kept) skeletons.delete(skeletons.keys().next().value as string)
-  return parsed
+  return learned
 }
 
 function parse(format: Format, text: string): unknown {

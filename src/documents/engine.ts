@@ -1,8 +1,9 @@
 import Handlebars from 'handlebars'
 import { AppError } from '../errors.ts'
-import { checkSyntax, type Program } from './syntax.ts'
+import { checkSyntax, markFilesInPlace, type Program } from './syntax.ts'
 import { type Reason, templateError } from './template-error.ts'
-import { type Files, type RenderState, templateHelpers } from './template-helpers.ts'
+import type { TemplateFiles } from './template-files.ts'
+import { fileInPlace, type RenderState, templateHelpers } from './template-helpers.ts'
 
 /** Bytes; what an admin may store, and far more than a document needs. */
 export const limits = { source: 262_144, output: 1_048_576 } as const
@@ -22,7 +23,7 @@ export type Template = {
  * @param files texts that `{{file "name"}}` may bring in
  * @throws AppError `invalid` with every problem and its line
  */
-export function compileTemplate(source: string, files: Files): Template {
+export function compileTemplate(source: string, files: TemplateFiles): Template {
   if (Buffer.byteLength(source) > limits.source)
     throw templateError([{ code: 'source_too_large', message: 'larger than 256 KiB' }])
   const handlebars = Handlebars.create()
@@ -31,14 +32,19 @@ export function compileTemplate(source: string, files: Files): Template {
   handlebars.registerHelper(helpers as Handlebars.HelperDeclareSpec)
 
   const program = parse(handlebars, source)
-  const problems = checkSyntax(program, Object.keys(helpers))
+  const names = Object.keys(helpers)
+  const problems = checkSyntax(
+    program,
+    names.filter((name) => name !== fileInPlace),
+  )
   if (problems.length > 0) throw templateError(problems)
+  markFilesInPlace(program, fileInPlace)
 
   const render = handlebars.compile(program, {
     strict: true,
     noEscape: true,
     knownHelpersOnly: true,
-    knownHelpers: knownHelpers(Object.keys(helpers)),
+    knownHelpers: knownHelpers(names),
   })
   return { program, run: (input, state) => run(render, input, state) }
 }

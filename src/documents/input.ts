@@ -38,6 +38,8 @@ export type DocumentInput = {
       script_sha256: string
       /** By architecture as K3s names it: amd64, arm64, arm */
       binaries: { arch: string; url: string; sha256: string }[]
+      /** The one for `vars.arch`, by default amd64: Ignition cannot choose on the machine */
+      binary: { arch: string; url: string; sha256: string } | null
     }
   }
   secret: {

@@ -1,8 +1,9 @@
 // What JSON leaves bare but YAML 1.1 (PyYAML, cloud-init's parser) refuses or takes for a line break: DEL and C1 controls,
 // U+2028 and U+2029, the byte order mark, two non-characters.
 const untold = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g
-// A lone surrogate has no UTF-8, and no program on a node can be handed a NUL.
-const impossible = /[\0\ud800-\udfff]/u
+
+// Most values: what JSON quotes without an escape.
+const simple = /^[ !#-[\]-~]*$/
 
 const escaped = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`
 
@@ -11,6 +12,7 @@ const escaped = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0
  * @throws TypeError for what JSON cannot say, a NUL or a lone surrogate
  */
 export function yamlFlow(value: unknown): string {
+  if (typeof value === 'string' && simple.test(value)) return `"${value}"`
   const text = JSON.stringify(value)
   if (text === undefined) throw new TypeError('has no value')
   // JSON.stringify writes NULs and lone surrogates as escapes; looked for there, a deep value needs no walk.
@@ -29,23 +31,35 @@ export function shellWord(text: string): string {
  * @param indent columns of its lines; must be more than those of what it belongs to
  */
 export function yamlBlock(text: string, indent: number): string {
-  if (!tellable.test(text)) return yamlFlow(text)
+  if (!isTellable(text)) return yamlFlow(text)
   const margin = ' '.repeat(indent)
   return `|\n${margin}${text.slice(0, -1).replace(/\n(?=[^\n])/g, `\n${margin}`)}`
 }
 
-// A first line without leading space (YAML guesses the indent from it), one line end at the end, no character that ends or hides a line.
-const tellable =
-  /^[^\s](?:[\t\n\x20-\x7e\u00a0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]|[\ud800-\udbff][\udc00-\udfff])*[^\n]\n$/
+/**
+ * Whether a block scalar can say a text: no leading space (YAML takes the indent from the first line), one line end at the end, nothing that ends or
+ * hides a line.
+ */
+export function isTellable(text: string): boolean {
+  if (!/^[^\s]/.test(text) || !/[^\n]\n$/.test(text)) return false
+  return plain.test(text) || (!untellable.test(text) && isPossible(text))
+}
+
+// Nearly every text: looked at first, since it is the quicker look.
+const plain = /^[\t\n -~\ue000-\uefff]*$/
+
+const untellable = /[^\P{Cc}\t\n]|[\u2028\u2029\ufeff\ufffe\uffff]/u
 
 /**
  * A here-document of POSIX shell: `<<'EOF'`, the text as it is, `EOF`. Here the shell neither expands nor shows anything, and the text is in
  * no process's arguments. The text ends in one line end, whatever it ended in.
+ * @param whole the text as it will stand there in the end, if `text` is not that yet: the last line must be none of its own
  */
-export function hereDocument(text: string): string {
-  const body = possible(text).replace(/\n*$/, '\n')
+export function hereDocument(text: string, whole = text): string {
+  const body = `${possible(text).replace(/\n+$/, '')}\n`
+  const lines = `\n${whole}\n`
   let end = 'EOF'
-  while (`\n${body}`.includes(`\n${end}\n`)) end += '_'
+  while (lines.includes(`\n${end}\n`)) end += '_'
   return `<<'${end}'\n${body}${end}\n`
 }
 
@@ -54,7 +68,12 @@ export function dataUrl(text: string): string {
   return `data:;base64,${Buffer.from(possible(text)).toString('base64')}`
 }
 
+// A lone surrogate has no UTF-8, and no program on a node can be handed a NUL.
+function isPossible(text: string): boolean {
+  return !text.includes('\0') && (text as string & { isWellFormed: () => boolean }).isWellFormed()
+}
+
 function possible(text: string): string {
-  if (impossible.test(text)) throw new TypeError('holds a NUL or half a character')
+  if (!isPossible(text)) throw new TypeError('holds a NUL or half a character')
   return text
 }

@@ -24,6 +24,26 @@ export function checkSyntax(program: Program, helpers: readonly string[]): Reaso
   return check.problems
 }
 
+/** Names `{{file "x"}}` apart from `(file "x")`: as text of its own a mark can stand for it (template-files.ts), as an argument only the text. */
+export function markFilesInPlace(program: Program, name: string): void {
+  new Rename(name).accept(program)
+}
+
+class Rename extends Handlebars.Visitor {
+  private readonly name: string
+
+  constructor(name: string) {
+    super()
+    this.name = name
+  }
+
+  override MustacheStatement(node: hbs.AST.MustacheStatement): void {
+    const path = node.path as hbs.AST.PathExpression
+    if (path.original === 'file' && node.params.length > 0)
+      Object.assign(path, { original: this.name, parts: [this.name] })
+  }
+}
+
 class Check extends Handlebars.Visitor {
   readonly problems: Reason[] = []
   private readonly helpers: ReadonlySet<string>

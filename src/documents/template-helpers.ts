@@ -1,9 +1,7 @@
 import type Handlebars from 'handlebars'
 import { dataUrl, hereDocument, shellWord, yamlBlock, yamlFlow } from './quoting.ts'
 import { type Reason, templateError } from './template-error.ts'
-
-/** Texts of ours that a template may bring in by name, e.g. the node's script. */
-export type Files = Readonly<Record<string, string>>
+import { TemplateFiles } from './template-files.ts'
 
 /** What one rendering leaves behind beside its text. */
 export type RenderState = {
@@ -11,13 +9,12 @@ export type RenderState = {
   values: Value[] | undefined
   /** Depth of blocks whose text becomes a value itself: inside, nothing is marked. */
   depth: number
+  /** Whether marks may stand for files inside a block scalar; how many were set, and whether all of them are accounted for. */
+  fileMarks: { allowed: boolean; set: number; sound: boolean }
 }
 
-/** One scalar of a document: what it says, and how it is written. */
-export type Value = { value: unknown; text: string; style: 'flow' | 'block' }
-
-/** Stands in a skeleton for the value of this index: a scalar of YAML wherever one may stand. */
-export const mark = (index: number) => `"\ue000${index}\ue000"`
+/** One scalar of a document: what it says, and how it is written; `columns` only for what `block` wrote. */
+export type Value = { value: unknown; text: string; columns?: number }
 
 type Options = Handlebars.HelperOptions & { name: string; loc?: { start: { line: number } } }
 type Helper = (this: unknown, ...args: never[]) => unknown
@@ -26,7 +23,7 @@ type Helper = (this: unknown, ...args: never[]) => unknown
  * Everything that a template can call. Handlebars' strict mode does not look at what helpers are given, so each helper
  * refuses an argument without a value itself.
  */
-export function templateHelpers(handlebars: typeof Handlebars, files: Files): Record<string, Helper> {
+export function templateHelpers(handlebars: typeof Handlebars, files: TemplateFiles): Record<string, Helper> {
   const { each, if: when, unless, with: inside } = handlebars.helpers as Record<string, Helper>
   return {
     each: given(each as Helper),
@@ -34,11 +31,8 @@ export function templateHelpers(handlebars: typeof Handlebars, files: Files): Re
     unless: given(unless as Helper),
     with: given(inside as Helper),
     ...comparing,
-    ...writing,
-    file: given((name: string, options: Options) => {
-      if (!Object.hasOwn(files, name)) throw refusal(options, `there is no file ${JSON.stringify(name)}`)
-      return files[name]
-    }),
+    ...plain,
+    ...structured(files),
   }
 }
 
@@ -57,27 +51,60 @@ const comparing: Record<string, Helper> = {
   }),
 }
 
-const writing: Record<string, Helper> = {
-  yaml: given((value: unknown, options: Options) => marked(options, value, yamlFlow(value), 'flow')),
-  json: given((value: unknown, options: Options) => marked(options, value, yamlFlow(value), 'flow')),
+const plain: Record<string, Helper> = {
+  yaml: given((value: unknown, options: Options) => marked(options, { value, text: yamlFlow(value) })),
+  json: given((value: unknown, options: Options) => marked(options, { value, text: yamlFlow(value) })),
   sh: given((value: unknown, options: Options) => shellWord(scalar(value, options))),
   b64: given((value: unknown, options: Options) => Buffer.from(scalar(value, options)).toString('base64')),
   indent: given((columns: number, text: string) => text.replace(/^(?=[^\n])/gm, ' '.repeat(columns))),
+}
+
+const structured = (files: TemplateFiles): Record<string, Helper> => ({
+  /** The text of a file of ours, without its last line end. */
+  file: given((name: string, options: Options) => fileText(files, name, options)),
+  /** What `{{file "name"}}` is compiled to where it stands as text of its own (syntax.ts): there a mark will do. */
+  [fileInPlace]: given((name: string, options: Options) => {
+    const { values, depth, fileMarks } = options.data.state as RenderState
+    const text = fileText(files, name, options)
+    const mark = values && depth > 0 && fileMarks.allowed ? files.mark(name) : undefined
+    if (mark === undefined) return text
+    fileMarks.set += TemplateFiles.count(mark)
+    return mark
+  }),
   /** `{{#block 4}}…{{/block}}`: the text between as a YAML block scalar. A closing tag alone on its line takes the line end with it. */
   block: given(function (this: unknown, columns: number, options: Options) {
-    const text = written(this, options)
-    return `${marked(options, text, yamlBlock(text, columns), 'block')}\n`
+    const { fileMarks } = options.data.state as RenderState
+    const before = fileMarks.set
+    const value = written(this, options)
+    const marks = TemplateFiles.count(value)
+    fileMarks.sound &&= marks === fileMarks.set - before || !fileMarks.allowed
+    const text = yamlBlock(value, columns)
+    const whole = marks > 0 && text.startsWith('"') ? files.expand(value) : value
+    return `${marked(options, { value: whole, text: whole === value ? text : yamlFlow(whole), columns })}\n`
   }),
   /** `{{dataUrl text}}` or `{{#dataUrl}}…{{/dataUrl}}`: quoted, for Ignition's `source`. */
   dataUrl: given(function (this: unknown, ...args: unknown[]) {
     const options = args.pop() as Options
-    const url = dataUrl(args.length > 0 ? scalar(args[0], options) : written(this, options))
-    return `${marked(options, url, yamlFlow(url), 'flow')}${args.length > 0 ? '' : '\n'}`
+    const text = args.length > 0 ? scalar(args[0], options) : files.expand(written(this, options))
+    const url = files.url(text) ?? dataUrl(text)
+    return `${marked(options, { value: url, text: `"${url}"` })}${args.length > 0 ? '' : '\n'}`
   }),
-  /** `{{#place "0600" "/path"}}text{{/place}}`: a call of the shell function `place`, the text on its standard input. */
+  /** `{{#place "0600" "/path"}}…{{/place}}`: a call of the shell function `place`, the text on its standard input. */
   place: given(function (this: unknown, mode: string, path: string, options: Options) {
-    return `place ${mode} ${path} ${hereDocument(written(this, options))}`
+    const text = written(this, options)
+    return `place ${mode} ${bareWord.test(path) ? path : shellWord(path)} ${hereDocument(text, files.expand(text))}`
   }),
+})
+
+/** Not a name that a template can say. */
+export const fileInPlace = 'file in place'
+
+const bareWord = /^[A-Za-z0-9/._-]+$/
+
+function fileText(files: TemplateFiles, name: string, options: Options): string {
+  const text = files.text(name)
+  if (text === undefined) throw refusal(options, `knows no file ${JSON.stringify(name)}`)
+  return text
 }
 
 /** The text between a block helper's tags. */
@@ -92,10 +119,12 @@ function written(context: unknown, options: Options): string {
   }
 }
 
-function marked(options: Options, value: unknown, text: string, style: Value['style']): string {
+/** Writes a value, or leaves the mark that stands for it in a skeleton: a scalar of YAML wherever one may stand. */
+function marked(options: Options, value: Value): string {
   const { values, depth } = options.data.state as RenderState
-  if (!values || depth > 0) return text
-  return mark(values.push({ value, text, style }) - 1)
+  if (!values || depth > 0) return value.text
+  const index = values.push(value) - 1
+  return value.columns === undefined ? `"\ue000${index}\ue000"` : `"\ue000${index}:${value.columns}\ue000"`
 }
 
 function scalar(value: unknown, options: Options): string {

@@ -10,7 +10,10 @@ import { type ComposeParts, documentInput, type SharedParts, sharedParts } from 
 
 export type { ComposeParts }
 
-/** Renders one claim's document. Throws AppError `internal` if it cannot: a device can do nothing about a template. */
+/**
+ * Renders one claim's document.
+ * @throws AppError `state_conflict` if the cluster lacks what the role needs; `internal` if the template fails, about which a device can do nothing
+ */
 export type Composer = (parts: ComposeParts) => { input: DocumentInput; rendered: RenderedDocument }
 
 type Deps = Pick<Context, 'settings' | 'keys'>
@@ -48,6 +51,7 @@ export function documentComposer({ settings, keys }: Deps, builtins: Builtins = 
         const composed = input(parts)
         return { input: composed, rendered: compile(parts.profile).render(composed) }
       } catch (error) {
+        if (error instanceof AppError && error.code === 'state_conflict') throw error
         throw new AppError('internal', { cause: error })
       }
     },

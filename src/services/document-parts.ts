@@ -31,7 +31,7 @@ export type SharedParts = Pick<DocumentInput, 'cluster' | 'profile' | 'server'> 
   config: string
   unit: string
   files: DocumentInput['k3s']['files']
-  install: DocumentInput['k3s']['install']
+  install: Omit<DocumentInput['k3s']['install'], 'binary'>
 }
 
 /**
@@ -71,20 +71,21 @@ export function documentInput(
 ): DocumentInput {
   const { serial, hostname, labels, vars, note } = device
   const isServer = role === 'server'
+  const merged = { ...(profile.spec.vars as Record<string, Json>), ...vars }
   return {
     device: { serial, hostname, labels, vars, note },
     cluster: shared.cluster,
     profile: shared.profile,
     role,
     enrollment: { id: enrollment.id },
-    vars: { ...(profile.spec.vars as Record<string, Json>), ...vars },
+    vars: merged,
     server: shared.server,
     k3s: {
       config: `${line('node-name', hostname)}\n${shared.config}`,
       unit: shared.unit,
       token: isServer ? '' : enrollment.join,
       files: shared.files,
-      install: shared.install,
+      install: { ...shared.install, binary: binaryOf(shared, profile, merged) },
     },
     secret: {
       report_url: `${settings.publicUrl}/v1/report/${enrollment.report}`,
@@ -93,6 +94,16 @@ export function documentInput(
       node_password: nodePassword,
     },
   }
+}
+
+/** Ignition fetches the binary before the machine can say what it is. */
+function binaryOf({ install, cluster }: SharedParts, { spec }: ProfileParts, vars: Record<string, Json>) {
+  const arch = Object.hasOwn(vars, 'arch') ? vars.arch : 'amd64'
+  const binary = install.binaries.find((one) => one.arch === arch) ?? null
+  if (!binary && spec.document === 'ignition') {
+    throw new AppError('state_conflict', { detail: `no binary of ${cluster.version} on record for vars.arch` })
+  }
+  return binary
 }
 
 /** config.yaml's keys of a role, but for the node's name and the datastore. */
