@@ -1,8 +1,7 @@
-import type { Logger } from 'pino'
 import type { Edge } from './http/edge.ts'
 import type { Ready } from './http/ops/health.ts'
 import { createMetrics } from './http/ops/metrics.ts'
-import type { Database } from './store/database.ts'
+import type { Context } from './services/context.ts'
 import { isMigrated, readJournal } from './store/migrate.ts'
 
 /** What running a server needs beside its use cases; both listeners share it. */
@@ -13,12 +12,13 @@ const readyWithin = 2_000
 
 /** @param draining true once the server is told to end */
 export function operationsOf(
-  { sql, log }: Pick<Database, 'sql'> & { log: Logger },
+  { sql, log, now }: Pick<Context, 'sql' | 'log' | 'now'>,
   draining: () => boolean = () => false,
 ): Operations {
   const journal = readJournal()
   return {
     log,
+    now,
     metrics: createMetrics(),
     draining,
     ready: () => within(readyWithin, isMigrated(sql, journal)),

@@ -34,7 +34,7 @@ async function slowServer() {
   const slow = new Promise<void>((done) => {
     finish = done
   })
-  const edge = { log, metrics: createMetrics(), draining: () => state.draining }
+  const edge = { log, metrics: createMetrics(), draining: () => state.draining, now: () => now }
   const app = new Hono()
   app.onError(onError(log))
   app.use(observed(edge) as never, refusedWhileDraining(edge))
@@ -42,6 +42,7 @@ async function slowServer() {
     await slow
     return c.text('done')
   })
+  app.get('/v1/challenge', (c) => c.text('nonce'))
   app.get('/fast', (c) => c.text('fast'))
   const listener = await listenHttp('127.0.0.1', 0)
   listener.serve(app as never)
@@ -71,11 +72,12 @@ test('finishes what runs, refuses what comes over kept connections, and takes no
   const running = answered(port, '/slow', busy)
   await sleep(50)
   const drained = drain(10_000)
-  const refused = await answered(port, '/fast', idle)
+  const refused = await answered(port, '/v1/challenge', idle)
   assert.is(refused.status, 503)
   assert.is(JSON.parse(refused.body).code, 'shutting_down')
   assert.match(refused.headers['retry-after'] as string, /^\d+$/)
   assert.is(refused.headers.connection, 'close')
+  assert.is(refused.headers['rollcall-time'], String(now))
   const turnedAway = await answered(port, '/fast', late).catch((error: NodeJS.ErrnoException) => error.code)
   assert.is(turnedAway, 'ECONNREFUSED')
   finish()

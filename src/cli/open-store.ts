@@ -108,7 +108,7 @@ async function answering(
       const { code = '', message } = error as { code?: string; message: string }
       // Wrong password, no such database: waiting does not help.
       if (second >= patience || /^(28|3D)/.test(code))
-        throw new Error(`The database at DATABASE_URL refuses: ${message || code}`)
+        throw new Error(`The database at DATABASE_URL cannot be used: ${message || code}`)
       if (second === 0) say(`the database at DATABASE_URL does not answer yet (${code || message})`)
     } finally {
       await sql.end({ timeout: 1 }).catch(() => {})

@@ -11,6 +11,8 @@ export type Edge = {
   metrics: Metrics
   /** True once the server is told to end. */
   draining: () => boolean
+  /** Unix seconds */
+  now: () => number
 }
 
 /** Methods that are not a label of their own, so that nobody can fill the metrics with invented ones. */
@@ -34,10 +36,11 @@ export const observed = ({ log, metrics }: Edge): MiddlewareHandler<{ Variables:
 }
 
 /** Requests that come over kept-alive connections after the server was told to end. */
-export const refusedWhileDraining = ({ draining }: Edge): MiddlewareHandler => {
+export const refusedWhileDraining = ({ draining, now }: Edge): MiddlewareHandler => {
   return async (c, next) => {
     if (!draining()) return next()
     c.header('Connection', 'close')
+    if (c.req.path.startsWith('/v1/')) c.header('Rollcall-Time', String(now()))
     throw new AppError('shutting_down')
   }
 }

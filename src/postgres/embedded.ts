@@ -146,8 +146,8 @@ async function startOnPort(
   for (let attempt = 1; ; attempt++) {
     const port = options.port || (await freePort())
     const settings = { listen: options.listen, port, sockets: place.sockets, extra: options.settings ?? {} }
-    writeWhole(join(place.data, 'postgresql.conf'), postgresqlConf(settings), account)
-    writeWhole(join(place.data, 'pg_hba.conf'), hbaConf, account)
+    writeWhole(join(place.data, 'postgresql.conf'), postgresqlConf(settings), { account })
+    writeWhole(join(place.data, 'pg_hba.conf'), hbaConf, { account })
     try {
       return await startPostmaster(place, program, account)
     } catch (error) {
@@ -169,8 +169,8 @@ async function prepareCertificate(
     readFileSync(file('rollcall.key'))
   } catch {
     const { certificate, key } = await make()
-    writeWhole(file('rollcall.crt'), certificate, account)
-    writeWhole(file('rollcall.key'), key, account)
+    writeWhole(file('rollcall.crt'), certificate, { account })
+    writeWhole(file('rollcall.key'), key, { account })
   }
 }
 

@@ -35,7 +35,7 @@ export async function initialize(
   }
   mkdirSync(directory, { mode: 0o700 })
   if (account) chownSync(directory, account.uid, account.gid)
-  writeWhole(pwfile, `${password}\n`, account)
+  writeWhole(pwfile, `${password}\n`, { account })
   try {
     const options = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
     const files = [`--pgdata=${directory}`, `--pwfile=${pwfile}`]

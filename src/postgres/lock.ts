@@ -70,7 +70,8 @@ function numbers(directory: string, name: string): number[] {
 
 function create(path: string): boolean {
   const temporary = `${path}.${process.pid}`
-  writeFileSync(temporary, me(), { mode: 0o600 })
+  // Readable for all: a holder that cannot be read would count as dead.
+  writeFileSync(temporary, me(), { mode: 0o644 })
   try {
     linkSync(temporary, path)
     return true

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, readlinkSync } from 'node:fs'
 import { constants, cp, link, mkdir, readdir, rename, rm, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
@@ -67,7 +67,7 @@ async function programAt(native: string, root: string, links: Link[]): Promise<O
   const lib = join(native, 'lib')
   const missing = links.filter(({ target }) => !existsSync(join(lib, basename(target))))
   const own = join(root, 'lib')
-  if (missing.length > 0) {
+  if (!missing.every(({ source, target }) => pointsTo(join(own, basename(target)), join(lib, basename(source))))) {
     await rm(own, { recursive: true, force: true })
     await mkdir(own, { recursive: true, mode: 0o755 })
     for (const { source, target } of missing) await symlink(join(lib, basename(source)), join(own, basename(target)))
@@ -78,6 +78,14 @@ async function programAt(native: string, root: string, links: Link[]): Promise<O
     postgres: join(native, 'bin', 'postgres'),
     initdb: join(native, 'bin', 'initdb'),
     env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC', [variable]: path },
+  }
+}
+
+function pointsTo(link: string, target: string): boolean {
+  try {
+    return readlinkSync(link) === target
+  } catch {
+    return false
   }
 }
 

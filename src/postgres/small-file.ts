@@ -12,11 +12,13 @@ import {
 import { dirname } from 'node:path'
 import type { Account } from './account.ts'
 
-/** Writes a 0600 file so that a power cut leaves either the old one or the new one, whole. */
-export function writeWhole(path: string, content: string, account?: Account): void {
+export type FileOptions = { account?: Account | undefined /** 0600 unless given */; mode?: number }
+
+/** Writes a file so that a power cut leaves either the old one or the new one, whole. */
+export function writeWhole(path: string, content: string, { account, mode = 0o600 }: FileOptions = {}): void {
   const temporary = `${path}.new`
   rmSync(temporary, { force: true })
-  const fd = openSync(temporary, 'wx', 0o600)
+  const fd = openSync(temporary, 'wx', mode)
   try {
     // On the descriptor: Postgres' account, whose directory this may be, could swap the name under us.
     if (account) fchownSync(fd, account.uid, account.gid)

@@ -12,7 +12,7 @@ export type Use = 'unit' | 'guest'
 /** Notes that this process uses the PostgreSQL of this directory. */
 export function enter(directory: string, use: Use): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  writeWhole(join(directory, `${process.pid}.${use}`), me())
+  writeWhole(join(directory, `${process.pid}.${use}`), me(), { mode: 0o644 })
 }
 
 export function leave(directory: string, use: Use): void {

@@ -17,7 +17,7 @@ const turnAway: MiddlewareHandler = async () => {
 function build({ ready = async () => true, guard = letIn }: { ready?: Ready; guard?: MiddlewareHandler } = {}) {
   const lines: Record<string, unknown>[] = []
   const log = pino({ level: 'info' }, { write: (line) => void lines.push(JSON.parse(line)) })
-  const edge: Edge = { log, metrics: createMetrics(), draining: () => false }
+  const edge: Edge = { log, metrics: createMetrics(), draining: () => false, now: () => 0 }
   const app = new Hono()
   app.use(requestId() as never, observed(edge) as never)
   app.onError(onError(log))
