@@ -1,33 +1,51 @@
+import { compileDocument } from '../documents/compile.ts'
 import type { LintProblem } from '../documents/input.ts'
 import type { ProfileSpec } from '../documents/profile.ts'
+import { AppError } from '../errors.ts'
+import { builtinTemplates } from './builtin-templates.ts'
 import type { Context } from './context.ts'
 import { refuse } from './invalid.ts'
 
 /** Lints a profile. @returns what is only a warning @throws AppError `invalid` with each error, and its line where known */
-export function checkProfile(context: Context, spec: ProfileSpec): LintProblem[] {
+export function checkProfile(context: Pick<Context, 'settings'>, spec: ProfileSpec): LintProblem[] {
   const problems = lint(context, spec)
   const path = typeof spec.template === 'string' ? 'template' : 'template.source'
-  const errors = problems.filter((problem) => problem.severity === 'error')
-  refuse(
-    errors.map(({ code, message, line }) => ({
-      path,
-      reason: `${code}: ${message}`,
-      ...(line === undefined ? {} : { line }),
-    })),
-  )
-  return problems.filter((problem) => problem.severity === 'warning')
+  const errors = problems.filter(({ severity }) => severity === 'error')
+  refuse(errors.map(({ message, line }) => ({ path, reason: message, ...(line === undefined ? {} : { line }) })))
+  return problems.filter(({ severity }) => severity === 'warning')
 }
 
 /** Everything that is wrong with a profile, or may be. */
-export function lint({ settings }: Pick<Context, 'settings'>, spec: ProfileSpec): LintProblem[] {
-  const problems: LintProblem[] = []
-  if (settings.publicUrlGuessed) {
-    const message = `documents will name ${settings.publicUrl}, which was guessed or is loopback: set ROLLCALL_PUBLIC_URL`
-    problems.push({ severity: 'warning', code: 'public_url_guessed', message })
+export function lint(context: Pick<Context, 'settings'>, spec: ProfileSpec): LintProblem[] {
+  return [...templateProblems(spec), ...settingsProblems(context), ...assuranceProblems(spec)]
+}
+
+let builtins: ReturnType<typeof builtinTemplates> | undefined
+
+function templateProblems(spec: ProfileSpec): LintProblem[] {
+  builtins ??= builtinTemplates()
+  try {
+    compileDocument(spec, builtins)
+    return []
+  } catch (error) {
+    if (!(error instanceof AppError) || !error.errors) throw error
+    return error.errors.map(({ reason, line }) => ({
+      severity: 'error',
+      code: 'template',
+      message: reason,
+      ...(line === undefined ? {} : { line }),
+    }))
   }
-  if (spec.role === 'server' && (spec.min_assurance === 'network' || spec.min_assurance === 'bearer')) {
-    const message = 'a server below assurance key is refused unless its cluster says allow_weak_servers'
-    problems.push({ severity: 'warning', code: 'weak_server', message })
-  }
-  return problems
+}
+
+function settingsProblems({ settings }: Pick<Context, 'settings'>): LintProblem[] {
+  if (!settings.publicUrlGuessed) return []
+  const message = `documents will name ${settings.publicUrl}, which was guessed or is loopback: set ROLLCALL_PUBLIC_URL`
+  return [{ severity: 'warning', code: 'public_url_guessed', message }]
+}
+
+function assuranceProblems({ role, min_assurance: least }: ProfileSpec): LintProblem[] {
+  if (role !== 'server' || least === 'key' || least === 'hardware') return []
+  const message = 'a server below assurance key is refused unless its cluster says allow_weak_servers'
+  return [{ severity: 'warning', code: 'weak_server', message }]
 }

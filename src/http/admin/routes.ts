@@ -10,6 +10,7 @@ import { enrollmentRoutes } from './enrollments.ts'
 import type { AdminEnv } from './frame.ts'
 import { importRoutes } from './import.ts'
 import { openApiDocument } from './openapi.ts'
+import { previewRoutes } from './preview.ts'
 import { profileRoutes } from './profiles.ts'
 import { tokenRoutes } from './tokens.ts'
 import { versionRoutes } from './versions.ts'
@@ -21,6 +22,7 @@ const resources = () => [
   importRoutes(),
   clusterRoutes(),
   profileRoutes(),
+  previewRoutes(),
   versionRoutes(),
   enrollmentRoutes(),
   auditRoutes(),

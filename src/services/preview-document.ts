@@ -1,0 +1,57 @@
+import type { RenderedDocument } from '../documents/input.ts'
+import type { Role } from '../documents/profile.ts'
+import { AppError } from '../errors.ts'
+import { findDevice } from '../store/devices.ts'
+import { findProfile } from '../store/profiles.ts'
+import { claimParts } from './claim-parts.ts'
+import { type ComposeParts, documentComposer } from './compose-document.ts'
+import type { Context, Settings } from './context.ts'
+import { keyOf } from './read-devices.ts'
+
+export type Preview = {
+  content_type: RenderedDocument['contentType']
+  document: string
+  profile_revision: number
+  role: Role
+  cluster: string
+}
+
+const composers = new WeakMap<Settings, ReturnType<typeof documentComposer>>()
+
+/**
+ * The document that a device would be given under a profile, secrets as placeholders; nothing is written.
+ * @throws AppError `not_found`, `state_conflict` for a device without a cluster, `invalid` with what is wrong with the template
+ */
+export async function previewDocument(context: Context, profileName: string, serial: string): Promise<Preview> {
+  const profile = await findProfile(context.db, profileName)
+  const found = await findDevice(context.db, keyOf(serial))
+  if (!profile || !found) throw new AppError('not_found')
+  const { device } = found
+  if (device.clusterId === null || device.hostname === null) {
+    throw new AppError('state_conflict', { detail: `${device.serial} has no cluster yet` })
+  }
+  const role = (device.role ?? profile.spec.role) as Role
+  const cluster = await claimParts(context).cluster(device.clusterId, -1)
+  const { id, hostname, labels, vars, note } = device
+  const { body, contentType } = composerOf(context).preview({
+    device: { id, serial: device.serial, hostname, labels, vars: vars as ComposeParts['device']['vars'], note },
+    role,
+    profile: { id: profile.id, name: profile.name, revision: profile.revision, spec: profile.spec },
+    cluster,
+    enrollment: { id: 'enr_preview', join: 'preview', report: 'preview', node: 'preview' },
+  })
+  return {
+    content_type: contentType,
+    document: body,
+    profile_revision: profile.revision,
+    role,
+    cluster: cluster.name,
+  }
+}
+
+/** Kept by the settings, which are one object a process, so that templates stay compiled. */
+function composerOf(context: Context) {
+  const made = composers.get(context.settings) ?? documentComposer(context)
+  composers.set(context.settings, made)
+  return made
+}
