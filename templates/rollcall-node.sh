@@ -176,7 +176,7 @@ clock() {
 
 os_update() {
   case $ROLLCALL_OS in fcos) update-ca-trust ;; flatcar) update-ca-certificates ;; esac >/dev/null 2>&1
-  boot=$(cat /proc/sys/kernel/random/boot_id)
+  boot=$(cat "${ROLLCALL_BOOT:-/proc/sys/kernel/random/boot_id}")
   before=$(cat "$STEPS/restarted" 2>/dev/null)
   if [ -n "$before" ] && [ "$before" != "$boot" ]; then
     DETAIL='restarted'
@@ -296,10 +296,11 @@ redeem() {
       '401 nonce_'*) nonce=$(header rollcall-nonce) ;;
       '409 claim_replayed'*) pause 1 ;;
       503*)
+        wait=$(header retry-after)
         [ "$told" = "$DETAIL" ] || report k3s.join start "waiting: $DETAIL"
         told=$DETAIL
         flush
-        pause "$(header retry-after)"
+        pause "$wait"
         ;;
       *) return 1 ;;
     esac

@@ -30,6 +30,9 @@ export class DeviceServer {
   readonly #plans = new Map<string, Answer[]>()
   readonly #nonces = new Map<string, string>()
   readonly #server: Server
+  /** The enrollment is weaker than `key`: a retry key is enough, and these came. */
+  weak = false
+  readonly retryKeys: string[] = []
   document = { body: '#cloud-config\n{}\n', type: 'text/cloud-config' }
   enrollment = 'enr_test'
   token = 'ab'.repeat(32)
@@ -67,6 +70,11 @@ export class DeviceServer {
   /** The next requests to `path` get these answers, then honesty returns. */
   plan(path: string, ...answers: Answer[]): void {
     this.#plans.set(path, [...(this.#plans.get(path) ?? []), ...answers])
+  }
+
+  /** Back to honesty. */
+  forget(): void {
+    this.#plans.clear()
   }
 
   requests(path: string): Seen[] {
@@ -107,13 +115,20 @@ export class DeviceServer {
       if (path === '/v1/join') return await this.#join(body, request)
       if (path === `/v1/report/${this.reportToken}`) return this.#report(body)
       const file = this.downloads.get(path)
-      if (file) return { status: 200, headers: {}, body: file }
+      if (file) return this.#file(file, request.headers.range)
       return refuse(404, 'not_found')
     } catch (error) {
       if (!(error instanceof Refused)) return refuse(500, `internal: ${String(error)}`)
       const nonce = error.code.startsWith('nonce_') ? { 'Rollcall-Nonce': this.freshNonce() } : undefined
       return refuse(error.status, error.code, nonce)
     }
+  }
+
+  #file(file: Buffer, range = 'bytes=0-'): Reply {
+    const from = Number(/^bytes=(\d+)-$/.exec(range)?.[1])
+    if (from >= file.length) return refuse(416, 'no such bytes')
+    const headers = { 'Content-Range': `bytes ${from}-${file.length - 1}/${file.length}` }
+    return { status: from > 0 ? 206 : 200, headers, body: file.subarray(from) }
   }
 
   freshNonce(): string {
@@ -146,10 +161,17 @@ export class DeviceServer {
 
   async #join(body: string, request: IncomingMessage): Promise<Reply> {
     if (request.headers.authorization !== `Bearer ${this.ticket}`) throw new Refused(401, 'token_invalid')
+    const retryKey = request.headers['rollcall-retry-key']
+    if (this.weak && retryKey !== undefined) return this.#weakJoin(String(retryKey))
     const proof = await this.#verify(body, 'ztp-join+jwt', request)
     const ath = createHash('sha256').update(this.ticket).digest('base64url')
     if (proof.payload.ath !== ath) throw new Refused(401, 'bad_signature')
     this.#spend(proof)
+    return { status: 200, headers: { 'Content-Type': 'text/plain; charset=utf-8' }, body: this.token }
+  }
+
+  #weakJoin(key: string): Reply {
+    this.retryKeys.push(key)
     return { status: 200, headers: { 'Content-Type': 'text/plain; charset=utf-8' }, body: this.token }
   }
 

@@ -67,13 +67,17 @@ export class Box {
     return join(this.root, name)
   }
 
-  read(name: string): string {
-    return readFileSync(this.path(name), 'utf8')
+  read(name: string, encoding: BufferEncoding = 'utf8'): string {
+    return readFileSync(this.path(name), encoding)
   }
 
   write(name: string, text: string, mode = 0o644): void {
     mkdirSync(dirname(this.path(name)), { recursive: true })
     writeFileSync(this.path(name), text, { mode })
+  }
+
+  delete(name: string): void {
+    rmSync(this.path(name), { recursive: true })
   }
 
   /** Puts a command before the machine's own. */

@@ -1,8 +1,7 @@
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import type { DeviceServer } from '../fakes/device-server.ts'
-import { Box, type Box as BoxType } from './box.ts'
-
-export type { BoxType }
+import { Box, template } from './box.ts'
 
 /** What install.sh of K3s would do, as far as rollcall-node can tell: the unit is there, and what it was called with is written down. */
 export const installer = `#!/bin/sh
@@ -28,6 +27,8 @@ case "$*" in
 esac
 `
 
+let deviceKey: string | undefined
+
 const quote = (value: string) => `'${value.replaceAll("'", `'\\''`)}'`
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
@@ -43,6 +44,8 @@ export class Node extends Box {
     for (const name of ['ROLLCALL_URL', 'ROLLCALL_PIN']) delete this.env[name]
     this.command('systemctl', systemctl)
     // What must not touch the machine that runs the tests.
+    this.env.ROLLCALL_BOOT = this.path('boot-id')
+    this.write('boot-id', 'boot-1\n')
     for (const name of ['timedatectl', 'dnf', 'dpkg', 'apt-get', 'needs-restarting', 'rpm', 'restorecon'])
       this.command(name, `#!/bin/sh\necho "${name} $*" >>"$BOX/tools"\nexit 0\n`)
     server.downloads.set('/assets/install.sh', Buffer.from(installer))
@@ -78,6 +81,29 @@ export class Node extends Box {
     if (role === 'agent') this.write('etc/rancher/k3s/token', 'K10::abcdef.0123456789abcdef\n', 0o600)
   }
 
+  /** Has a line of shell run before each command that the scripts call. */
+  wrap(line: string): void {
+    for (const name of [
+      'openssl',
+      'mv',
+      'cat',
+      'curl',
+      'sed',
+      'head',
+      'tail',
+      'tr',
+      'mkdir',
+      'chmod',
+      'grep',
+      'rm',
+      'cut',
+      'od',
+    ]) {
+      const real = execFileSync('sh', ['-c', `PATH=/usr/bin:/bin command -v ${name}`], { encoding: 'utf8' }).trim()
+      this.command(name, `#!/bin/sh\n${line}exec ${real} "$@"\n`)
+    }
+  }
+
   variables(file: string, values: Record<string, string>): void {
     this.write(
       file,
@@ -88,9 +114,13 @@ export class Node extends Box {
     )
   }
 
-  /** The key with which this machine claimed. */
-  async key(shell: readonly string[], client: string): Promise<void> {
-    const { code, stderr } = await this.run(shell, client, 'identity')
-    if (code !== 0) throw new Error(stderr)
+  /** The key with which this machine claimed; made once, by the client itself. */
+  async key(shell: readonly string[]): Promise<void> {
+    if (!deviceKey) {
+      const { code, stderr } = await this.run(shell, template('client.sh'), 'identity')
+      if (code !== 0) throw new Error(stderr)
+      deviceKey = this.read('state/device.key')
+    }
+    this.write('state/device.key', deviceKey, 0o600)
   }
 }

@@ -1,38 +1,340 @@
-import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { suite } from '../suite.ts'
-import { Box, shells, template, until } from './box.ts'
-import { installer, k3s, Node } from './node.ts'
+import { shells, template } from './box.ts'
+import { Node } from './node.ts'
 
 const script = template('rollcall-node.sh')
 const steps = ['clock', 'document.applied', 'os.update', 'k3s.download', 'k3s.install', 'k3s.join', 'k3s.ready']
+const timeout = 120_000
 
 for (const [name, shell] of shells) {
-  const test = suite(`rollcall-node install under ${name}`)
+  const test = suite(`rollcall-node under ${name}`, { timeout })
   let server: DeviceServer
   let node: Node
 
   test.before.each(async () => {
     server = await DeviceServer.start()
     node = new Node(server)
+    await node.key(shell)
   })
   test.after.each(async () => {
     node.remove()
     await server.close()
   })
 
-  test('takes a server to ready, each step reported once and in order', async () => {
-    await node.key(shell, template('client.sh'))
+  const install = () => node.run(shell, script, 'install')
+  const told = () => server.reports.map(({ step, result }) => `${step} ${result}`)
+  const detail = (step: string, result: string) =>
+    server.reports.find((report) => report.step === step && report.result === result)?.detail ?? 'none'
+  const installed = () => existsSync(node.path('installer.runs'))
+  const mode = (file: string) => statSync(node.path(file)).mode & 0o777
+
+  test('does nothing until every file of the document is there', async () => {
+    for (const missing of [
+      'rollcall/node.env',
+      'rollcall/install.env',
+      'rancher/k3s/config.yaml',
+      'rancher/k3s/token',
+    ]) {
+      node.document('agent')
+      node.delete(`etc/${missing}`)
+      const { code } = await install()
+      assert.is(code, 1, missing)
+    }
+    assert.is(server.seen.length, 0)
+    assert.not(existsSync(node.path('state/applied')))
+  })
+
+  test('waits while this boot has claimed another document than the one on the disk', async () => {
     node.document('server')
-    const { code, stderr } = await node.run(shell, script, 'install')
+    node.write('run/enrollment', 'enr_new\n')
+    const { code, stderr } = await install()
+    assert.is(code, 1)
+    assert.match(stderr, 'enr_new')
+    assert.not(existsSync(node.path('state/applied')))
+  })
+
+  test('runs nothing whose SHA-256 is not the one on record', async () => {
+    for (const one of ['ROLLCALL_SCRIPT_SHA256', 'ROLLCALL_BINARY_SHA256_amd64', 'ROLLCALL_BINARY_SHA256_arm64']) {
+      node.document('server', { [one]: '0'.repeat(64) })
+      if (one.endsWith(process.arch === 'x64' ? 'arm64' : 'amd64')) continue
+      assert.is((await install()).code, 1, one)
+      assert.not(installed())
+      assert.match(detail('k3s.download', 'fail'), 'its SHA-256 is not the one on record')
+    }
+    assert.not(existsSync(node.path('usr/bin/k3s')))
+  })
+
+  test('runs no install script that changed on the disk, and fetches it again', async () => {
+    node.document('server')
+    node.write('state/steps/enr_test/k3s.download', '')
+    node.write('state/install.sh', '#!/bin/sh\necho changed >"$BOX/installer.runs"\n', 0o700)
+    assert.is((await install()).code, 1)
+    assert.not(installed())
+    assert.is((await install()).code, 0)
+    assert.is(node.read('installer.runs'), 'x\n')
+  })
+
+  test('a ticket that ended: claims again where there is a client', async () => {
+    node.document('server')
+    node.command('rollcall-client', '#!/bin/sh\necho "$*" >"$BOX/client"\n')
+    server.ticket = 'another-0123456789abcdef'
+    assert.is((await install()).code, 1)
+    assert.is(node.read('client'), 'apply\n')
+    assert.match(detail('k3s.join', 'fail'), 'claiming again')
+    assert.not(existsSync(node.path('active')))
+  })
+
+  test('a ticket that ended: says what to do where there is no client', async () => {
+    node.document('server')
+    server.ticket = 'another-0123456789abcdef'
+    assert.is((await install()).code, 1)
+    assert.match(server.reports.at(-1)?.detail ?? '', 'install it anew')
+  })
+
+  test('a proof that the server refuses is reported, and K3s not started', async () => {
+    node.document('server', { ROLLCALL_AUDIENCE: 'https://elsewhere' })
+    assert.is((await install()).code, 1)
+    assert.match(detail('k3s.join', 'fail'), '401 wrong_audience')
+    assert.not(existsSync(node.path('etc/rancher/k3s/token')))
+    assert.not(existsSync(node.path('active')))
+  })
+
+  test('an answer that is no token is not taken for one', async () => {
+    node.document('server')
+    for (const body of ['', 'x'.repeat(64), `${server.token}0`, '<html>']) {
+      server.plan('/v1/join', { status: 200, body })
+      assert.is((await install()).code, 1, body)
+    }
+    assert.not(existsSync(node.path('etc/rancher/k3s/token')))
+  })
+
+  test('takes a server to ready, each step reported in order', async () => {
+    node.document('server')
+    const { code, stderr } = await install()
     assert.is(code, 0, stderr)
-    const told = server.reports.map(({ step, result }) => `${step} ${result}`)
     assert.equal(
-      told,
+      told(),
       steps.flatMap((step) => [`${step} start`, `${step} ok`]),
     )
+    assert.is(node.read('state/applied'), 'enr_test\n')
     assert.is(node.read('etc/rancher/k3s/token'), `${server.token}\n`)
+    assert.is(node.read('active'), `${server.token}\n`)
+  })
+
+  test("takes an agent to ready with the token of its document, looking with the kubelet's certificate", async () => {
+    node.document('agent')
+    const { code, stderr } = await install()
+    assert.is(code, 0, stderr)
+    assert.is(server.requests('/v1/join').length, 0)
+    assert.match(node.read('systemctl'), 'enable k3s-agent\n')
+    assert.match(
+      node.read('k3s.args'),
+      'kubectl --kubeconfig /var/lib/rancher/k3s/agent/kubelet.kubeconfig get node sn-0001 ',
+    )
+  })
+
+  test('the installer sees its variables and no secret', async () => {
+    node.document('server', { INSTALL_K3S_EXEC: "server it's 100% $HOME" })
+    await install()
+    assert.is(
+      node.read('installer.env'),
+      [
+        `INSTALL_K3S_BIN_DIR=${node.path('usr/bin')}`,
+        "INSTALL_K3S_EXEC=server it's 100% $HOME",
+        'INSTALL_K3S_SKIP_DOWNLOAD=binary',
+        'INSTALL_K3S_SKIP_START=true',
+        'INSTALL_K3S_VERSION=v1.36.3+k3s1',
+        '',
+      ].join('\n'),
+    )
+    assert.is(node.read('installer.args'), '0\n')
+  })
+
+  test('what it writes is for root alone, what programs need is not', async () => {
+    node.document('server')
+    await install()
+    assert.is(mode('etc/rancher/k3s/token'), 0o600)
+    assert.is(mode('etc/rollcall/node.env'), 0o600)
+    assert.is(mode('state/install.sh'), 0o700)
+    assert.is(mode('usr/bin/k3s'), 0o755)
+    assert.is(mode('installer.env'), 0o644)
+  })
+
+  test('once ready, the ticket and the claimed document are gone; the node credential stays', async () => {
+    node.document('server')
+    node.write('run/user-data', 'secret')
+    await install()
+    assert.not(node.read('etc/rollcall/node.env').includes(server.ticket))
+    assert.match(node.read('etc/rollcall/node.env'), 'ROLLCALL_NODE=')
+    assert.equal(readdirSync(node.path('run')), ['clock'])
+  })
+
+  test('once ready, a further start asks nothing of anybody', async () => {
+    node.document('server')
+    await install()
+    const before = server.seen.length
+    assert.is((await install()).code, 0)
+    assert.is(server.seen.length, before)
+    assert.is(node.read('installer.runs'), 'x\n')
+  })
+
+  test('a new enrollment takes all steps again', async () => {
+    node.document('server')
+    await install()
+    server.enrollment = 'enr_second'
+    node.document('server')
+    assert.is((await install()).code, 0)
+    assert.equal(readdirSync(node.path('state/steps')), ['enr_second'])
+    assert.is(node.read('installer.runs'), 'x\nx\n')
+    assert.match(node.read('systemctl'), /(restart k3s[\s\S]*){2}/)
+  })
+
+  test('503 cluster_not_ready: says so once, waits as told, then goes on', async () => {
+    node.document('server')
+    const wait = { status: 503, headers: { 'Retry-After': '15' }, body: 'cluster_not_ready: another server goes first' }
+    server.plan('/v1/join', wait, wait, wait)
+    assert.is((await install()).code, 0)
+    const waiting = server.reports.filter((report) => report.detail?.includes('another server goes first'))
+    assert.equal(
+      waiting.map(({ step, result }) => `${step} ${result}`),
+      ['k3s.join start'],
+    )
+    assert.is(node.sleeps().filter((seconds) => seconds >= 15 && seconds <= 19).length, 3)
+  })
+
+  test('a lost answer to the proof is asked for again with the same bytes', async () => {
+    node.document('server')
+    server.plan('/v1/join', { fault: 'lost' }, { fault: 'half' })
+    assert.is((await install()).code, 0)
+    const proofs = server.requests('/v1/join').map(({ body }) => body)
+    assert.is(proofs.length, 3)
+    assert.is(new Set(proofs).size, 1)
+  })
+
+  test('an expired nonce is replaced by the one in the refusal', async () => {
+    node.document('server')
+    const nonce = server.freshNonce()
+    server.plan('/v1/join', { status: 401, headers: { 'Rollcall-Nonce': nonce }, body: 'nonce_expired' })
+    assert.is((await install()).code, 0)
+    assert.is(server.verified.at(-1)?.payload.eat_nonce, nonce)
+  })
+
+  test('without a key of its own it redeems with one number that stays the same', async () => {
+    node.document('server')
+    node.delete('state/device.key')
+    server.weak = true
+    server.plan('/v1/join', { fault: 'lost' })
+    assert.is((await install()).code, 0)
+    assert.is(new Set(server.retryKeys).size, 1)
+    assert.match(server.retryKeys[0] ?? '', /^[0-9a-f]{32}$/)
+  })
+
+  test('a server that joined before the power went is not made to claim again', async () => {
+    node.document('server')
+    node.write('state/steps/enr_test/redeemed', '')
+    node.write('etc/rancher/k3s/token', `${server.token}\n`, 0o600)
+    server.ticket = 'another-0123456789abcdef'
+    assert.is((await install()).code, 0)
+    assert.is(told().at(-1), 'k3s.ready ok')
+  })
+
+  test('a download that breaks off is gone on with', async () => {
+    node.document('server')
+    server.plan('/assets/k3s', { fault: 'half' })
+    assert.is((await install()).code, 0)
+    const [, second] = server.requests('/assets/k3s')
+    assert.match(second?.headers.range ?? '', /^bytes=[1-9]\d*-$/)
+  })
+
+  test('where the admin allowed it, what is not pinned is installed, and said to be so', async () => {
+    node.document('server', {
+      ROLLCALL_SCRIPT_SHA256: '',
+      ROLLCALL_BINARY_SHA256_amd64: '',
+      ROLLCALL_BINARY_SHA256_arm64: '',
+    })
+    assert.is((await install()).code, 0)
+    assert.is(detail('k3s.download', 'ok'), 'not pinned')
+  })
+
+  test('an Ignition system brings K3s and its unit itself', async () => {
+    node.document('agent', {
+      ROLLCALL_OS: 'fcos',
+      ROLLCALL_SCRIPT_URL: '',
+      ROLLCALL_BINARY_URL_amd64: '',
+      ROLLCALL_BINARY_URL_arm64: '',
+    })
+    assert.is((await install()).code, 1)
+    assert.match(detail('k3s.download', 'fail'), 'there is no K3s')
+    node.command('k3s', '')
+    node.write('usr/bin/k3s', '#!/bin/sh\nprintf True\n', 0o755)
+    assert.is((await install()).code, 0)
+    assert.not(installed())
+    assert.match(node.read('systemctl'), 'daemon-reload\n')
+  })
+
+  test('updates and restarts once where it must, then goes on', async () => {
+    node.document('server', { ROLLCALL_OS: 'rocky', ROLLCALL_UPDATE: '1', ROLLCALL_PACKAGES: 'chrony vim' })
+    node.command('needs-restarting', '#!/bin/sh\nexit 1\n')
+    assert.is((await install()).code, 1)
+    assert.ok(existsSync(node.path('rebooted')))
+    assert.not(installed())
+    assert.is(node.read('tools').includes('dnf -y update\ndnf -y install chrony vim\n'), true)
+    node.write('boot-id', 'boot-2\n')
+    node.delete('run')
+    assert.is((await install()).code, 0)
+    assert.is(detail('os.update', 'ok'), 'restarted')
+    assert.is(node.read('tools').split('dnf -y update').length, 2)
+  })
+
+  test('a failing update is reported once with its last words, however often it is tried', async () => {
+    node.document('server', { ROLLCALL_UPDATE: '1' })
+    node.command('dnf', '#!/bin/sh\necho "no \\"mirror\\" \\\\ there" >&2\nexit 1\n')
+    assert.is((await install()).code, 1)
+    assert.is((await install()).code, 1)
+    const fails = server.reports.filter(({ result }) => result === 'fail')
+    assert.is(fails.length, 1)
+    assert.match(fails[0]?.detail ?? '', 'no "mirror" \\ there')
+    assert.not(installed())
+  })
+
+  test('a server that takes no reports holds nothing up; they come later, in order', async () => {
+    node.document('server')
+    server.plan(
+      `/v1/report/${server.reportToken}`,
+      ...Array.from({ length: 200 }, () => ({ status: 503, body: 'busy' })),
+    )
+    assert.is((await install()).code, 1)
+    assert.is(node.read('active'), `${server.token}\n`)
+    assert.equal(told(), [])
+    server.forget()
+    assert.is((await install()).code, 0)
+    assert.equal(
+      told(),
+      steps.flatMap((step) => [`${step} start`, `${step} ok`]),
+    )
+  })
+
+  test('half a report that a power cut left is passed over', async () => {
+    node.document('server')
+    node.write('state/steps/enr_test/queue', '{"step":"clock","result":"start"}\n{"step":"clo')
+    assert.is((await install()).code, 0)
+    assert.equal(told().slice(0, 3), ['clock start', 'clock start', 'clock ok'])
+  })
+
+  test('steps the clock by the server', async () => {
+    node.document('agent')
+    node.write('offset', '-1700000000')
+    assert.is((await install()).code, 0)
+    assert.ok(Math.abs(Number(node.read('offset'))) <= 2)
+  })
+
+  test('reports one line when asked to', async () => {
+    node.document('agent')
+    const { code } = await node.run(shell, script, 'report', 'k3s.join', 'fail', 'a "b"\nc')
+    assert.is(code, 0)
+    assert.equal(server.reports, [{ step: 'k3s.join', result: 'fail', detail: 'a "b" c' }])
   })
 }

@@ -1,0 +1,109 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import * as assert from 'uvu/assert'
+import { DeviceServer } from '../fakes/device-server.ts'
+import { suite } from '../suite.ts'
+import { shells, template, until } from './box.ts'
+import { Node } from './node.ts'
+
+const script = template('rollcall-node.sh')
+const steps = ['clock', 'document.applied', 'os.update', 'k3s.download', 'k3s.install', 'k3s.join', 'k3s.ready']
+
+// Ends the whole process group before the command that is one too many.
+const countDown = `echo >>"$BOX/spent"
+[ "$(wc -l <"$BOX/spent")" -le "$(/bin/cat "$BOX/allowed")" ] || kill -9 0
+`
+const record = `printf '%s ' "$0" "$@" >>"$BOX/arguments"\n`
+const slow = '/bin/sleep 0.1\n'
+
+for (const [name, shell] of shells) {
+  const test = suite(`rollcall-node, cut off, under ${name}`, { timeout: 300_000 })
+  let server: DeviceServer
+  let node: Node
+
+  test.before.each(async () => {
+    server = await DeviceServer.start()
+    node = new Node(server)
+    await node.key(shell)
+    node.document('server')
+  })
+  test.after.each(async () => {
+    node.remove()
+    await server.close()
+  })
+
+  const install = () => node.start(shell, script, 'install')
+  const isReady = () => {
+    const told = new Set(server.reports.map(({ step, result }) => `${step} ${result}`))
+    for (const step of steps) assert.ok(told.has(`${step} ok`), step)
+    assert.is(node.read('etc/rancher/k3s/token'), `${server.token}\n`)
+    assert.not(node.read('etc/rollcall/node.env').includes('ROLLCALL_JOIN'))
+    assert.match(node.read('etc/rollcall/node.env'), 'ROLLCALL_REPORT=')
+    assert.is(node.read('active'), `${server.token}\n`)
+    assert.match(node.read('installer.env'), 'INSTALL_K3S_VERSION=v1.36.3+k3s1\n')
+    const left = readdirSync(node.root, { recursive: true }).filter((file) => /\.(new|part)$/.test(String(file)))
+    assert.equal(left, [])
+  }
+
+  test('at the beginning of each step, it still ends ready', async () => {
+    for (const step of steps) {
+      const running = install()
+      await until(() => existsSync(node.path(`state/steps/enr_test/${step}.start`)))
+      const { signal } = await running.kill()
+      assert.is(signal, 'SIGKILL', step)
+    }
+    assert.is((await install().ended).code, 0)
+    isReady()
+  })
+
+  test('between any two commands, it still ends ready', async () => {
+    // Each start may run a few commands more than the one before, until one gets through.
+    node.wrap(countDown)
+    let starts = 0
+    for (let allowed = 3; ; allowed += 7) {
+      node.write('allowed', String(allowed))
+      node.write('spent', '')
+      const { code, stderr } = await install().ended
+      starts++
+      if (code === 0) break
+      assert.ok(starts < 60, `it gets no further:\n${stderr}`)
+    }
+    assert.ok(starts > 3)
+    isReady()
+  })
+
+  test('no argument of any process is a secret', async () => {
+    node.wrap(record)
+    assert.is((await install().ended).code, 0)
+    const seen = node.read('arguments')
+    assert.match(seen, '--pinnedpubkey')
+    const secrets = [server.ticket, server.reportToken, server.token, 'node-credential', 'PRIVATE KEY']
+    for (const secret of secrets) assert.not(seen.includes(secret), secret)
+  })
+
+  test('what runs at any moment shows no secret in /proc', async () => {
+    node.wrap(slow)
+    const running = install()
+    const seen = new Set<string>()
+    let ended = false
+    void running.ended.then(() => {
+      ended = true
+    })
+    while (!ended) {
+      for (const id of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) seen.add(commandLine(id))
+      await new Promise((done) => setTimeout(done, 5))
+    }
+    assert.is((await running.ended).code, 0)
+    const ours = [...seen].filter((line) => line.includes('pinnedpubkey'))
+    assert.ok(ours.length > 0)
+    const secrets = [server.ticket, server.reportToken, server.token, 'node-credential']
+    for (const line of seen) for (const secret of secrets) assert.not(line.includes(secret), line)
+  })
+}
+
+function commandLine(id: string): string {
+  try {
+    return readFileSync(`/proc/${id}/cmdline`, 'utf8').replaceAll('\0', ' ')
+  } catch {
+    return ''
+  }
+}
