@@ -16,6 +16,8 @@ export function postgresqlConf({ listen, port, sockets, extra = {} }: Settings):
     port: String(port),
     unix_socket_directories: fits(sockets, port) ? sockets : '',
     max_connections: '400',
+    // Files in PGDATA: /dev/shm is 64 MB in containers, and systemd-logind empties it of an account's segments at its logout (RemoveIPC).
+    dynamic_shared_memory_type: 'mmap',
     password_encryption: 'scram-sha-256',
     ssl: 'on',
     ssl_cert_file: 'rollcall.crt',
