@@ -3,7 +3,6 @@ import { type Builtins, type CompiledDocument, compileDocument } from './compile
 import type { LintProblem } from './input.ts'
 import { lintPaths } from './lint-paths.ts'
 import type { Builtin, Json, ProfileSpec, Role } from './profile.ts'
-import { roles } from './profile.ts'
 import { sampleInput } from './sample.ts'
 import { inputShape } from './shape.ts'
 import type { Reason } from './template-error.ts'
@@ -28,7 +27,9 @@ export function lintTemplate(spec: ProfileSpec, builtins: Builtins): LintProblem
   if ('reasons' in compiled) return compiled.reasons.map(error)
   const paths = lintPaths(compiled.made.program, inputShape(spec.vars as Record<string, Json>))
   if (paths.length > 0) return paths.map(error)
-  return roles.flatMap((role) => lintRole(compiled.made, spec, role))
+  const own = lintRole(compiled.made, spec, spec.role)
+  const other = lintRole(compiled.made, spec, spec.role === 'server' ? 'agent' : 'server')
+  return [...own, ...other.filter(({ message }) => !own.some((problem) => message.endsWith(problem.message)))]
 }
 
 /** Of the profile's own role, what is wrong is an error; a device may be given the other one, too. */
