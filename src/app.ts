@@ -2,7 +2,7 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import { type ErrorHandler, Hono } from 'hono'
 import { requireToken } from './http/admin/auth.ts'
 import { adminRoutes } from './http/admin/routes.ts'
-import { deviceRoutes } from './http/device/routes.ts'
+import { deviceRoutes, serverTime } from './http/device/routes.ts'
 import { observed, refusedWhileDraining } from './http/edge.ts'
 import { toAppError } from './http/error-cause.ts'
 import { healthRoutes } from './http/ops/health.ts'
@@ -25,6 +25,7 @@ export function createApp(context: Context, operations: Operations = operationsO
   const tokens = adminTokens(context)
   app.use(requestId(), observed(operations))
   app.onError(withFreshNonce(context, onError(context.log)))
+  app.use('/v1/*', serverTime(context.now))
   app.route('/', healthRoutes(operations.ready))
   app.use(refusedWhileDraining(operations))
   app.route('/', metricsRoutes(operations.metrics, requireToken(tokens, 'read')))

@@ -37,7 +37,7 @@ export function reporter(deps: ReportDeps): (token: string, body: string) => Pro
     const row = await insert({ ...report, report_hash, at: deps.now() })
     if (!row) throw new AppError('not_found')
     if (!row.kept) deps.dropped?.()
-    if (row.document_sealed) keepRedactedCopy(deps, row.enrollment_id, row.document_sealed)
+    if (row.document_sealed) await keepRedactedCopy(deps, row.enrollment_id, row.document_sealed)
   }
 }
 
@@ -47,8 +47,11 @@ async function refuse(deps: ReportDeps, reportHash: string): Promise<never> {
   throw new AppError('request_invalid', { detail: 'neither a step, nor a webhook event, nor a phone_home form' })
 }
 
-/** The wipe is committed with the report; its redacted successor may come a moment later and is not worth failing a report for. */
-function keepRedactedCopy(deps: ReportDeps, enrollmentId: string, sealed: Uint8Array): void {
-  const keep = async () => keepRedacted(deps.sql, enrollmentId, deps.redact(enrollmentId, sealed))
-  keep().catch((error: unknown) => deps.log.error({ err: error, enrollment: enrollmentId }, 'no redacted copy kept'))
+/** The wipe is committed with the report; its redacted successor is not worth failing a report for. */
+async function keepRedactedCopy(deps: ReportDeps, enrollmentId: string, sealed: Uint8Array): Promise<void> {
+  try {
+    await keepRedacted(deps.sql, enrollmentId, deps.redact(enrollmentId, sealed))
+  } catch (error) {
+    deps.log.error({ err: { message: (error as Error).message }, enrollment: enrollmentId }, 'no redacted copy kept')
+  }
 }

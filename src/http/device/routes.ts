@@ -1,4 +1,5 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
+import type { MiddlewareHandler } from 'hono'
 import { AppError } from '../../errors.ts'
 import { type ChallengeDeps, challengeRoutes } from './challenge.ts'
 import { type ClaimDeps, claimRoutes } from './claim.ts'
@@ -7,13 +8,20 @@ import { type ReportDeps, reportRoutes } from './report.ts'
 
 export type DeviceDeps = ChallengeDeps & ClaimDeps & JoinDeps & ReportDeps
 
-/** Everything that devices call, under `/v1`; mount it at `/`. Every answer carries the server's time. */
+/** Every answer to a device carries the server's time, refusals and strange paths included (PROTOCOL.md, "Errors"). */
+export const serverTime =
+  (now: () => number): MiddlewareHandler =>
+  async (c, next) => {
+    c.header('Rollcall-Time', String(now()))
+    await next()
+  }
+
+/** Everything that devices call, under `/v1`; mount it at `/`. */
 export function deviceRoutes(deps: DeviceDeps): OpenAPIHono {
   const app = new OpenAPIHono()
-  app.use('/v1/*', async (c, next) => {
-    c.header('Rollcall-Time', String(deps.now()))
+  app.use('/v1/challenge', async (c, next) => {
     // TPM challenges come with TPM claims; until then nothing is here, and a middleware keeps POST out of `Allow`.
-    if (c.req.path === '/v1/challenge' && c.req.method === 'POST') throw new AppError('not_found')
+    if (c.req.method === 'POST') throw new AppError('not_found')
     await next()
   })
   app.route('/', challengeRoutes(deps))
