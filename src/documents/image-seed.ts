@@ -28,6 +28,7 @@ export function makeSeed(server: { url: string; pins: string }, parts: SeedParts
       file('usr/local/sbin/rollcall-forget', 0o755, parts.read('rollcall-forget.sh')),
       file('etc/rollcall/client.env', 0o644, `ROLLCALL_URL='${server.url}'\nROLLCALL_PIN='${server.pins}'\n`),
       ...units.map((unit) => file(`etc/systemd/system/${unit}`, 0o644, parts.read(unit))),
+      file('etc/systemd/system/cloud-init-main.service.d/rollcall.conf', 0o644, parts.read('cloud-init-main.conf')),
       file('var/lib/cloud/seed/nocloud/meta-data', 0o644, parts.read('meta-data')),
       file('var/lib/cloud/seed/nocloud/user-data', 0o644, parts.read('user-data')),
     ],

@@ -6,6 +6,13 @@ set -eu
 
 # A copied disk says "applied" of another machine: the client sees that and takes it back.
 /usr/local/sbin/rollcall-client check || :
+
+# The document brings the server's authority while cloud-init runs. Where all stages are one process (24.3 and later), Python's requests has
+# loaded the system's bundle by then (adapters.py, _preloaded_ssl_context) and would refuse our server; a bundle named in the environment is read anew.
+for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
+  [ ! -s "$bundle" ] || { (umask 077 && mkdir -p /run/rollcall) && echo "REQUESTS_CA_BUNDLE=$bundle" >/run/rollcall/cloud-init.env && break; }
+done
+
 [ ! -e /var/lib/rollcall/applied ] || exit 0
 
 cloud=/var/lib/cloud

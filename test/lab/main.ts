@@ -35,9 +35,10 @@ await server.stop()
 lab.close()
 await rm(artefacts, { recursive: true, force: true })
 const failed = results.filter(({ error }) => error)
-for (const { name, files } of failed)
+const kept = process.env.ROLLCALL_LAB_KEEP ? results : failed
+for (const { name, files } of kept)
   await lab.keep([...files, server.log], join(artefacts, name.replace(/[^a-z0-9.]+/gi, '-')))
-if (failed.length > 0) console.log(`consoles and logs: ${artefacts}`)
+if (kept.length > 0) console.log(`consoles and logs: ${artefacts}`)
 
 const changed = (await sysctls()).filter((line) => !before.includes(line))
 if (changed.length > 0) console.log(`FAIL the machine's sysctls changed:\n${changed.join('\n')}`)

@@ -19,7 +19,8 @@ export async function startNetwork(dir: string): Promise<ChildProcess> {
   await mkdir('/run/netns', { recursive: true })
   await command('mount', ['-t', 'tmpfs', 'tmpfs', '/run/netns'])
   await command('ip', ['link', 'set', 'lo', 'up'])
-  await command('ip', ['link', 'add', 'lab0', 'type', 'bridge'])
+  // Without an address of its own, a bridge takes its lowest port's, and every box loses the lab when that one is unplugged.
+  await command('ip', ['link', 'add', 'lab0', 'address', '52:54:00:80:00:01', 'type', 'bridge'])
   await command('ip', ['addr', 'add', `${labAddress}/16`, 'dev', 'lab0'])
   await command('ip', ['link', 'set', 'lab0', 'up'])
   const hosts = Array.from({ length: boxes }, (_, i) => boxAddress(i + 1)).map(({ mac, ip }) => `${mac},${ip}`)

@@ -13,7 +13,7 @@ const client = fileURLToPath(new URL('../../templates/client.sh', import.meta.ur
 
 export type Role = 'server' | 'agent'
 export type Device = { serial: string; state: string; hostname: string; stuck?: unknown }
-export type Event = { step?: string; result?: string; [key: string]: unknown }
+export type Event = { source: string; name: string; result: string | null; detail: unknown }
 
 /** Puts on record what every box of the lab needs: a K3s version, a cluster, a profile a role and document. */
 export async function fillRoll(server: Server, artifacts: Artifacts): Promise<void> {
@@ -55,6 +55,7 @@ export async function identify(box: Box): Promise<Record<string, unknown>> {
     ROLLCALL_STATE: box.path('var/lib/rollcall'),
     ROLLCALL_RUN: `${box.dir}/identify`,
     ROLLCALL_DMI: box.firmware,
+    ROLLCALL_NET: `${box.dir}/class/net`,
     ROLLCALL_ENV: '/dev/null',
     ROLLCALL_CONSOLE: '',
   })
@@ -72,7 +73,7 @@ export const device = (server: Server, box: Box): Promise<Device> =>
 export async function timeline(server: Server, box: Box): Promise<Event[]> {
   const { items } = await server.ask<{ items: Event[] }>(
     'GET',
-    `/devices/${encodeURIComponent(box.serial)}/timeline?limit=1000`,
+    `/devices/${encodeURIComponent(box.serial)}/timeline?limit=500`,
   )
   return items
 }

@@ -41,6 +41,10 @@ root() {
     mv "$CACHE/$name.part" "$CACHE/$name"
     say "$suite: $(chroot "$CACHE/$name" cloud-init --version 2>&1), $(du -sm "$CACHE/$name" | cut -f1) MB"
   fi
+  if [ -e "$CACHE/$suite" ] && [ ! -L "$CACHE/$suite" ]; then
+    say "$CACHE/$suite is in the way: give another folder as ROLLCALL_LAB_CACHE"
+    return 1
+  fi
   if [ "$(readlink "$CACHE/$suite")" != "$name" ]; then
     ln -sfn "$name" "$CACHE/$suite"
   fi

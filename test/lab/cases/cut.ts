@@ -15,7 +15,7 @@ const file = (path: string) => (_: World, box: Box) => until(path, () => box.has
 const step = (name: string, result: string) => (world: World, box: Box) =>
   until(
     `${name} ${result}`,
-    async () => (await timeline(world.server, box)).some((event) => event.step === name && event.result === result),
+    async () => (await timeline(world.server, box)).some((event) => event.name === name && event.result === result),
     { every: 10 },
   )
 

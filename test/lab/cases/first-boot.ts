@@ -31,16 +31,23 @@ export function firstBootCases(world: World): Case[] {
 
 /** Our own steps came in the protocol's order, each with a good end. */
 function assertOrder(events: Event[]): void {
-  const good = events.filter(({ result }) => result === 'ok').map(({ step }) => step)
-  const seen = steps.filter((step) => good.includes(step))
+  const good = events.filter(({ source, result }) => source === 'node' && result === 'ok').map(({ name }) => name)
   assert.deepEqual(
-    good.filter((step) => step && steps.includes(step)),
-    seen,
+    good,
+    steps.filter((step) => good.includes(step)),
     'order of steps',
   )
   for (const step of ['document.applied', 'k3s.download', 'k3s.install', 'k3s.join', 'k3s.ready']) {
     assert.ok(good.includes(step), `${step} ok is missing`)
   }
+  assert.ok(
+    events.some(({ source }) => source === 'cloud-init'),
+    'no event of cloud-init',
+  )
+  assert.ok(
+    events.some(({ source }) => source === 'phone-home'),
+    'no phone-home',
+  )
 }
 
 /** Off and on again without a server: nothing is asked, nothing is applied again, K3s runs. */
