@@ -105,14 +105,21 @@ set_clock() {
 }
 # <<< the same in client.sh and rollcall-node.sh
 
+# What the server or the maker wrote must not steer the terminal.
 say() {
-  printf 'rollcall: %s\n' "$*" >&2
-  [ -z "$CONSOLE" ] || { printf 'rollcall: %s\r\n' "$*" >>"$CONSOLE"; } 2>/dev/null || :
+  text="rollcall: $(printf %s "$*" | tr -cd ' -~')"
+  printf '%s\n' "$text" >&2
+  [ -z "$CONSOLE" ] || { printf '%s\r\n' "$text" >>"$CONSOLE"; } 2>/dev/null || :
 }
 
 die() {
   say "$2"
   exit "$1"
+}
+
+misused() {
+  echo "$usage" >&2
+  exit 2
 }
 
 # --- settings -------------------------------------------------------------------------------------------------------
@@ -407,13 +414,13 @@ main() {
     command -v "$tool" >/dev/null 2>&1 || die 1 "$tool is missing"
   done
   settings
-  case ${1-} in identity | claim | ignition | check | apply) command=$1 ;; *) die 2 "$usage" ;; esac
+  case ${1-} in identity | claim | ignition | check | apply) command=$1 ;; *) misused ;; esac
   shift
   out=''
   case $command/$#/${1-} in
     claim/2/--out | ignition/2/--out) out=$2 ;;
     claim/0/ | identity/0/ | check/0/ | apply/0/) ;;
-    *) die 2 "$usage" ;;
+    *) misused ;;
   esac
   if ! { mkdir -p "$STATE" "$RUN" && chmod 0700 "$STATE" "$RUN" && W=$(mktemp -d "$RUN/client.XXXXXX"); }; then
     die 1 "cannot make $STATE and $RUN"

@@ -12,6 +12,7 @@ STATE=${ROLLCALL_STATE:-/var/lib/rollcall}
 RUN=${ROLLCALL_RUN:-/run/rollcall}
 KEY=$STATE/device.key
 AGENT=rollcall-node/1
+quiet=0
 
 # >>> the same in client.sh and rollcall-node.sh
 b64u() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
@@ -110,6 +111,7 @@ report() {
 }
 
 flush() {
+  [ "$(uptime)" -ge "$quiet" ] || return 1
   while read -r line <"$QUEUE"; do
     printf %s "$line" >"$W/report"
     # A power cut may have left half a line.
@@ -118,7 +120,7 @@ flush() {
         call --max-time 10 -H 'Content-Type: application/json' --data-binary @"$W/report" -K - <<END
 url = "$ROLLCALL_REPORT"
 END
-        case $status in 000 | 429 | 5??) return 1 ;; esac
+        case $status in 000 | 429 | 5??) quiet=$(($(uptime) + 30)) && return 1 ;; esac
         ;;
     esac
     sed 1d "$QUEUE" | keep "$QUEUE" || return 1
@@ -441,6 +443,7 @@ install() {
   # Done with: what is left serves no purpose but a thief's.
   ! grep -q '^ROLLCALL_JOIN=' "$ETC/rollcall/node.env" || grep -v '^ROLLCALL_JOIN=' "$ETC/rollcall/node.env" | keep "$ETC/rollcall/node.env"
   rm -f "$RUN"/user-data*
+  quiet=0
   flush || die 'reports wait for the server'
 }
 

@@ -1,11 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
+import { slimScript } from '../../src/documents/slim-script.ts'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { suite } from '../suite.ts'
 import { shells, template, until } from './box.ts'
 import { Node } from './node.ts'
 
-const script = template('rollcall-node.sh')
+/** In the form in which documents carry it. */
+const script = slimScript(readFileSync(template('rollcall-node.sh'), 'utf8'))
 const steps = ['clock', 'document.applied', 'os.update', 'k3s.download', 'k3s.install', 'k3s.join', 'k3s.ready']
 
 // Ends the whole process group before the command that is one too many.
@@ -25,13 +27,14 @@ for (const [name, shell] of shells) {
     node = new Node(server)
     await node.key(shell)
     node.document('server')
+    node.write('rollcall-node', script)
   })
   test.after.each(async () => {
     node.remove()
     await server.close()
   })
 
-  const install = () => node.start(shell, script, 'install')
+  const install = () => node.start(shell, node.path('rollcall-node'), 'install')
   const isReady = () => {
     const told = new Set(server.reports.map(({ step, result }) => `${step} ${result}`))
     for (const step of steps) assert.ok(told.has(`${step} ok`), step)
@@ -59,7 +62,7 @@ for (const [name, shell] of shells) {
     // Each start may run a few commands more than the one before, until one gets through.
     node.wrap(countDown)
     let starts = 0
-    for (let allowed = 3; ; allowed += 7) {
+    for (let allowed = 3; ; allowed += 11) {
       node.write('allowed', String(allowed))
       node.write('spent', '')
       const { code, stderr } = await install().ended

@@ -25,6 +25,10 @@ for (const [name, shell] of shells) {
   })
 
   const install = () => node.run(shell, script, 'install')
+  const passes = async () => {
+    const { code, stderr } = await install()
+    assert.is(code, 0, stderr)
+  }
   const told = () => server.reports.map(({ step, result }) => `${step} ${result}`)
   const detail = (step: string, result: string) =>
     server.reports.find((report) => report.step === step && report.result === result)?.detail ?? 'none'
@@ -73,7 +77,7 @@ for (const [name, shell] of shells) {
     node.write('state/install.sh', '#!/bin/sh\necho changed >"$BOX/installer.runs"\n', 0o700)
     assert.is((await install()).code, 1)
     assert.not(installed())
-    assert.is((await install()).code, 0)
+    await passes()
     assert.is(node.read('installer.runs'), 'x\n')
   })
 
@@ -113,8 +117,7 @@ for (const [name, shell] of shells) {
 
   test('takes a server to ready, each step reported in order', async () => {
     node.document('server')
-    const { code, stderr } = await install()
-    assert.is(code, 0, stderr)
+    await passes()
     assert.equal(
       told(),
       steps.flatMap((step) => [`${step} start`, `${step} ok`]),
@@ -126,8 +129,7 @@ for (const [name, shell] of shells) {
 
   test("takes an agent to ready with the token of its document, looking with the kubelet's certificate", async () => {
     node.document('agent')
-    const { code, stderr } = await install()
-    assert.is(code, 0, stderr)
+    await passes()
     assert.is(server.requests('/v1/join').length, 0)
     assert.match(node.read('systemctl'), 'enable k3s-agent\n')
     assert.match(
@@ -138,7 +140,7 @@ for (const [name, shell] of shells) {
 
   test('the installer sees its variables and no secret', async () => {
     node.document('server', { INSTALL_K3S_EXEC: "server it's 100% $HOME" })
-    await install()
+    await passes()
     assert.is(
       node.read('installer.env'),
       [
@@ -155,7 +157,7 @@ for (const [name, shell] of shells) {
 
   test('what it writes is for root alone, what programs need is not', async () => {
     node.document('server')
-    await install()
+    await passes()
     assert.is(mode('etc/rancher/k3s/token'), 0o600)
     assert.is(mode('etc/rollcall/node.env'), 0o600)
     assert.is(mode('state/install.sh'), 0o700)
@@ -166,7 +168,7 @@ for (const [name, shell] of shells) {
   test('once ready, the ticket and the claimed document are gone; the node credential stays', async () => {
     node.document('server')
     node.write('run/user-data', 'secret')
-    await install()
+    await passes()
     assert.not(node.read('etc/rollcall/node.env').includes(server.ticket))
     assert.match(node.read('etc/rollcall/node.env'), 'ROLLCALL_NODE=')
     assert.equal(readdirSync(node.path('run')), ['clock'])
@@ -174,19 +176,19 @@ for (const [name, shell] of shells) {
 
   test('once ready, a further start asks nothing of anybody', async () => {
     node.document('server')
-    await install()
+    await passes()
     const before = server.seen.length
-    assert.is((await install()).code, 0)
+    await passes()
     assert.is(server.seen.length, before)
     assert.is(node.read('installer.runs'), 'x\n')
   })
 
   test('a new enrollment takes all steps again', async () => {
     node.document('server')
-    await install()
+    await passes()
     server.enrollment = 'enr_second'
     node.document('server')
-    assert.is((await install()).code, 0)
+    await passes()
     assert.equal(readdirSync(node.path('state/steps')), ['enr_second'])
     assert.is(node.read('installer.runs'), 'x\nx\n')
     assert.match(node.read('systemctl'), /(restart k3s[\s\S]*){2}/)
@@ -196,7 +198,7 @@ for (const [name, shell] of shells) {
     node.document('server')
     const wait = { status: 503, headers: { 'Retry-After': '15' }, body: 'cluster_not_ready: another server goes first' }
     server.plan('/v1/join', wait, wait, wait)
-    assert.is((await install()).code, 0)
+    await passes()
     const waiting = server.reports.filter((report) => report.detail?.includes('another server goes first'))
     assert.equal(
       waiting.map(({ step, result }) => `${step} ${result}`),
@@ -208,7 +210,7 @@ for (const [name, shell] of shells) {
   test('a lost answer to the proof is asked for again with the same bytes', async () => {
     node.document('server')
     server.plan('/v1/join', { fault: 'lost' }, { fault: 'half' })
-    assert.is((await install()).code, 0)
+    await passes()
     const proofs = server.requests('/v1/join').map(({ body }) => body)
     assert.is(proofs.length, 3)
     assert.is(new Set(proofs).size, 1)
@@ -218,7 +220,7 @@ for (const [name, shell] of shells) {
     node.document('server')
     const nonce = server.freshNonce()
     server.plan('/v1/join', { status: 401, headers: { 'Rollcall-Nonce': nonce }, body: 'nonce_expired' })
-    assert.is((await install()).code, 0)
+    await passes()
     assert.is(server.verified.at(-1)?.payload.eat_nonce, nonce)
   })
 
@@ -227,7 +229,7 @@ for (const [name, shell] of shells) {
     node.delete('state/device.key')
     server.weak = true
     server.plan('/v1/join', { fault: 'lost' })
-    assert.is((await install()).code, 0)
+    await passes()
     assert.is(new Set(server.retryKeys).size, 1)
     assert.match(server.retryKeys[0] ?? '', /^[0-9a-f]{32}$/)
   })
@@ -237,14 +239,14 @@ for (const [name, shell] of shells) {
     node.write('state/steps/enr_test/redeemed', '')
     node.write('etc/rancher/k3s/token', `${server.token}\n`, 0o600)
     server.ticket = 'another-0123456789abcdef'
-    assert.is((await install()).code, 0)
+    await passes()
     assert.is(told().at(-1), 'k3s.ready ok')
   })
 
   test('a download that breaks off is gone on with', async () => {
     node.document('server')
     server.plan('/assets/k3s', { fault: 'half' })
-    assert.is((await install()).code, 0)
+    await passes()
     const [, second] = server.requests('/assets/k3s')
     assert.match(second?.headers.range ?? '', /^bytes=[1-9]\d*-$/)
   })
@@ -255,7 +257,7 @@ for (const [name, shell] of shells) {
       ROLLCALL_BINARY_SHA256_amd64: '',
       ROLLCALL_BINARY_SHA256_arm64: '',
     })
-    assert.is((await install()).code, 0)
+    await passes()
     assert.is(detail('k3s.download', 'ok'), 'not pinned')
   })
 
@@ -270,7 +272,7 @@ for (const [name, shell] of shells) {
     assert.match(detail('k3s.download', 'fail'), 'there is no K3s')
     node.command('k3s', '')
     node.write('usr/bin/k3s', '#!/bin/sh\nprintf True\n', 0o755)
-    assert.is((await install()).code, 0)
+    await passes()
     assert.not(installed())
     assert.match(node.read('systemctl'), 'daemon-reload\n')
   })
@@ -284,7 +286,7 @@ for (const [name, shell] of shells) {
     assert.is(node.read('tools').includes('dnf -y update\ndnf -y install chrony vim\n'), true)
     node.write('boot-id', 'boot-2\n')
     node.delete('run')
-    assert.is((await install()).code, 0)
+    await passes()
     assert.is(detail('os.update', 'ok'), 'restarted')
     assert.is(node.read('tools').split('dnf -y update').length, 2)
   })
@@ -310,7 +312,7 @@ for (const [name, shell] of shells) {
     assert.is(node.read('active'), `${server.token}\n`)
     assert.equal(told(), [])
     server.forget()
-    assert.is((await install()).code, 0)
+    await passes()
     assert.equal(
       told(),
       steps.flatMap((step) => [`${step} start`, `${step} ok`]),
@@ -320,14 +322,14 @@ for (const [name, shell] of shells) {
   test('half a report that a power cut left is passed over', async () => {
     node.document('server')
     node.write('state/steps/enr_test/queue', '{"step":"clock","result":"start"}\n{"step":"clo')
-    assert.is((await install()).code, 0)
+    await passes()
     assert.equal(told().slice(0, 3), ['clock start', 'clock start', 'clock ok'])
   })
 
   test('steps the clock by the server', async () => {
     node.document('agent')
     node.write('offset', '-1700000000')
-    assert.is((await install()).code, 0)
+    await passes()
     assert.ok(Math.abs(Number(node.read('offset'))) <= 2)
   })
 
