@@ -51,8 +51,8 @@ export function stageOne(seed: Seed, script: string): string {
     `  ln -sf ${target} /${path}`,
   ])
   const body = script
-    .replace('{{files}}', [...seed.files.flatMap(put), ...links].join('\n'))
-    .replace('{{switch}}', put(seed.switch).join('\n'))
+    .replace('  # (files)', [...seed.files.flatMap(put), ...links].join('\n'))
+    .replace('  # (switch)', put(seed.switch).join('\n'))
   const lines = body.split('\n').map((line) => (line === '' ? '' : `    ${line}`))
   return `#cloud-config\nbootcmd:\n  - |\n${lines.join('\n').trimEnd()}\n`
 }

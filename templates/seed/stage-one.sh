@@ -1,3 +1,4 @@
+#!/bin/sh
 # Turns this machine into a seeded one, whatever delivered this text, and restarts it once. It holds no secret.
 # bootcmd runs on every boot, so a power cut at any moment is made good by the next boot. The last file is the switch: until
 # it is there, this text runs again; from then on the seed is cloud-init's only source.
@@ -13,10 +14,10 @@ rollcall_stage_one() {
     echo 'rollcall: this machine was made ready before, but another data source still comes first (ds= on the kernel command line?)' >&2
     return 1
   fi
-{{files}}
+  # (files)
   sync
-{{switch}}
-  mkdir -p -m 0700 /var/lib/rollcall
+  # (switch)
+  (umask 077 && mkdir -p /var/lib/rollcall)
   : >/var/lib/rollcall/staged
   sync
   echo 'rollcall: ready to call in; restarting once' >&2

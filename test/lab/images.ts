@@ -8,13 +8,17 @@ import type { Server } from './server.ts'
 export const ways = ['golden image', 'stage one'] as const
 export type Way = (typeof ways)[number]
 
-export type Images = Record<Way, Record<Suite, Layers>>
+/** `plain`: no cloud-init, as an image that Ignition sets up */
+export type Images = Record<Way | 'plain', Record<Suite, Layers>>
 
 /** The images that an admin makes with `rollcall image-seed`, one a way and suite. */
 export async function seededImages(lab: Lab, server: Server): Promise<Images> {
-  const images: Images = { 'golden image': {} as never, 'stage one': {} as never }
+  const images: Images = { 'golden image': {} as never, 'stage one': {} as never, plain: {} as never }
   for (const suite of suites) {
     images['golden image'][suite] = await lab.image(`golden-${suite}`, suite, (root) => seed(server, root))
+    images.plain[suite] = await lab.image(`plain-${suite}`, suite, (root) =>
+      writeFile(join(root, 'etc/cloud/cloud-init.disabled'), ''),
+    )
     images['stage one'][suite] = await lab.image(`stage-one-${suite}`, suite, async (root) => {
       // Any data source would do that delivers user-data; this one needs no device and no server.
       const source = join(root, 'var/lib/cloud/seed/nocloud')

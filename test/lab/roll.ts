@@ -9,7 +9,8 @@ export const version = 'v1.36.3+k3s1'
 export const caHash = '5eed'.repeat(16)
 export const apiEndpoint = 'https://k3s.lab.example:6443'
 
-const client = fileURLToPath(new URL('../../templates/client.sh', import.meta.url))
+/** The device client as the repository has it. */
+export const client = fileURLToPath(new URL('../../templates/client.sh', import.meta.url))
 
 export type Role = 'server' | 'agent'
 export type Device = { serial: string; state: string; hostname: string; stuck?: unknown }
@@ -32,33 +33,27 @@ export async function fillRoll(server: Server, artifacts: Artifacts): Promise<vo
     tls_sans: ['extra.lab.example'],
   })
   for (const role of ['server', 'agent'] as const) {
-    await server.ask('POST', '/profiles', {
-      name: role,
-      document: 'cloud-init',
-      role,
-      template: 'builtin:debian',
-      vars: {},
-    })
-    await server.ask('POST', '/profiles', {
-      name: `fcos-${role}`,
-      document: 'ignition',
-      role,
-      template: 'builtin:fcos',
-      vars: {},
-    })
+    const profile = (name: string, document: string, template: string) =>
+      server.ask('POST', '/profiles', { name, document, role, template: `builtin:${template}`, vars: {} })
+    await profile(role, 'cloud-init', 'debian')
+    await profile(`fcos-${role}`, 'ignition', 'fcos')
+    await profile(`flatcar-${role}`, 'ignition', 'flatcar')
   }
 }
 
+/** Where the client finds the box when it runs outside, on its behalf. */
+export const asBox = (box: Box): NodeJS.ProcessEnv => ({
+  ROLLCALL_STATE: box.path('var/lib/rollcall'),
+  ROLLCALL_RUN: `${box.dir}/client`,
+  ROLLCALL_DMI: box.firmware,
+  ROLLCALL_NET: `${box.dir}/class/net`,
+  ROLLCALL_ENV: '/dev/null',
+  ROLLCALL_CONSOLE: '',
+})
+
 /** What the maker of a box does: has it make its key, and passes on the line that it prints. */
 export async function identify(box: Box): Promise<Record<string, unknown>> {
-  const { stdout } = await command('sh', [client, 'identity'], {
-    ROLLCALL_STATE: box.path('var/lib/rollcall'),
-    ROLLCALL_RUN: `${box.dir}/identify`,
-    ROLLCALL_DMI: box.firmware,
-    ROLLCALL_NET: `${box.dir}/class/net`,
-    ROLLCALL_ENV: '/dev/null',
-    ROLLCALL_CONSOLE: '',
-  })
+  const { stdout } = await command('sh', [client, 'identity'], asBox(box))
   return JSON.parse(stdout) as Record<string, unknown>
 }
 

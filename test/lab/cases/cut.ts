@@ -51,7 +51,7 @@ export function cutCases(world: World): Case[] {
         await box.cut()
         world.lab.line.decide(box.ip, () => 'pass')
         await box.start()
-        await reaches(world.server, box, 'ready', 90)
+        await reaches(world.server, box, 'ready', 150)
         await assertInstalled(box, role)
       }),
   }))

@@ -20,7 +20,7 @@ export function firstBootCases(world: World): Case[] {
       withBox(world, { name: `first-${role}`, way, suite }, keep, async (box) => {
         await register(world.server, box, role)
         await box.start()
-        await reaches(world.server, box, 'ready')
+        await reaches(world.server, box, 'ready', 150)
         assert.equal(box.boots, way === 'golden image' ? 1 : 2, 'boots')
         await assertInstalled(box, role)
         assertOrder(await timeline(world.server, box))
