@@ -36,6 +36,6 @@ umask 077
 sed -n 's/.*"token":"\([^"]*\)".*/[headers]\nAuthorization = "Bearer \1"/p' "$work/ready" >"$work/schemathesis.toml"
 
 cd "$work"
-SCHEMATHESIS_HOOKS= "$cache/bin/schemathesis" --config-file "$work/schemathesis.toml" run "$url/api/openapi.json" \
+"$cache/bin/schemathesis" --config-file "$work/schemathesis.toml" run "$url/api/openapi.json" \
   --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method,use_after_free,ensure_resource_availability,ignored_auth \
   --no-color --max-examples "${SCHEMATHESIS_EXAMPLES:-40}" "$@"

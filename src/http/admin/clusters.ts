@@ -43,6 +43,13 @@ const Cluster = ClusterSummary.extend({
 const ClusterPatch = patchOf({ ...ClusterSpec.shape, datastore: patchOf(Datastore.shape) }).openapi('ClusterPatch')
 const params = z.object({ name: z.string().openapi({ example: 'site-a' }) })
 
+const example = {
+  name: 'site-b',
+  version: 'v1.36.3+k3s1',
+  api_endpoint: 'https://k3s.site-b.example:6443',
+  datastore: { kind: 'sqlite' },
+}
+
 const list = adminRoute({
   method: 'get',
   path: '/clusters',
@@ -61,7 +68,7 @@ const create = adminRoute({
   summary: 'Declare a cluster',
   description:
     'The version needs hashes on record, unless `allow_unpinned`. With a `ca_hash` the cluster counts as up.',
-  request: { body: { required: true, content: { 'application/json': { schema: ClusterSpec } } } },
+  request: { body: { required: true, content: { 'application/json': { schema: ClusterSpec, example } } } },
   responses: { 201: answer('Declared', Cluster) },
   errors: ['already_exists'],
 })

@@ -31,6 +31,8 @@ const Revision = z
 const ProfilePatch = patchOf(ProfileSpec.shape).openapi('ProfilePatch')
 const params = z.object({ name: z.string().openapi({ example: 'edge-agent' }) })
 
+const example = { name: 'edge-server', document: 'cloud-init', role: 'server', template: 'builtin:debian' }
+
 const list = adminRoute({
   method: 'get',
   path: '/profiles',
@@ -47,7 +49,7 @@ const create = adminRoute({
   scope: 'admin',
   tags,
   summary: 'Make a profile; its template is linted',
-  request: { body: { required: true, content: { 'application/json': { schema: ProfileSpec } } } },
+  request: { body: { required: true, content: { 'application/json': { schema: ProfileSpec, example } } } },
   responses: { 201: answer('Made', Profile) },
   errors: ['already_exists'],
 })

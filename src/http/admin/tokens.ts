@@ -35,6 +35,8 @@ const TokenInput = z
 const NewToken = Token.extend({ token: z.string().describe('Shown this once') }).openapi('NewToken')
 const params = z.object({ token: z.string().openapi({ description: 'Id or name', example: 'ci' }) })
 
+const example = { name: 'monitoring', scope: 'read', expires: '90d' }
+
 const list = adminRoute({
   method: 'get',
   path: '/tokens',
@@ -53,7 +55,7 @@ const create = adminRoute({
   tags,
   summary: 'Make an admin token; the answer alone shows it',
   description: 'A repeat with the same Idempotency-Key is 409: the token is not kept.',
-  request: { body: { required: true, content: { 'application/json': { schema: TokenInput } } } },
+  request: { body: { required: true, content: { 'application/json': { schema: TokenInput, example } } } },
   responses: { 201: answer('Made', NewToken) },
   errors: ['already_exists'],
 })

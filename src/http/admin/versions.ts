@@ -10,6 +10,12 @@ const tags = ['versions']
 const Version = z.object({ ...VersionSpec.shape, created_at: z.int() }).openapi('RecordedVersion')
 const params = z.object({ version: z.string().openapi({ example: 'v1.36.3+k3s1' }) })
 
+const example = {
+  version: 'v1.36.2+k3s1',
+  artifacts: { amd64: { sha256: '5e'.repeat(32) } },
+  install_script: { sha256: '7a'.repeat(32) },
+}
+
 const list = adminRoute({
   method: 'get',
   path: '/versions',
@@ -27,7 +33,7 @@ const create = adminRoute({
   tags,
   summary: 'Record what may run as root on nodes',
   description: 'A hash on record never changes. An architecture can be added to a version later.',
-  request: { body: { required: true, content: { 'application/json': { schema: VersionSpec } } } },
+  request: { body: { required: true, content: { 'application/json': { schema: VersionSpec, example } } } },
   responses: { 201: answer('Recorded', Version), 200: answer('On record already, or extended', Version) },
   errors: ['already_exists'],
 })
