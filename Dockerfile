@@ -1,10 +1,11 @@
 FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-# The embedded PostgreSQL stays out: an image gets its database by DATABASE_URL.
-RUN npm ci --ignore-scripts --omit=optional
+# The compiler is an optional package of its own, so nothing is left out before it has run.
+RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
+# The embedded PostgreSQL stays out: an image gets its database by DATABASE_URL.
 RUN npm run build && npm prune --omit=dev --omit=optional --ignore-scripts
 
 FROM node:24-bookworm-slim
