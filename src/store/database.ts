@@ -1,6 +1,7 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { guardTransactions } from './guarded-transactions.ts'
+import { lastingClient } from './lasting-client.ts'
 import * as schema from './schema.ts'
 
 export type Drizzle = PostgresJsDatabase<typeof schema>
@@ -26,8 +27,14 @@ export type DatabaseOptions = {
 export function openDatabase(url: string, options: DatabaseOptions = {}): Database {
   const pool = options.pool ?? 8
   const common = { onnotice: () => {}, connect_timeout: 10, ...options.connection }
-  const sql = guardTransactions(postgres(url, { ...common, max: pool }))
-  const forDrizzle = guardTransactions(postgres(url, { ...common, max: Math.max(2, pool >> 1) }))
+  const open = (max: number) => guardTransactions(postgres(url, { ...common, max }))
+  const sql = lastingClient(() => open(pool))
+  // Each client that replaces the first must have been through drizzle's hands as well, for its type parsers.
+  const forDrizzle = lastingClient(() => {
+    const client = open(Math.max(2, pool >> 1))
+    drizzle({ client })
+    return client
+  })
   const db = drizzle({ client: forDrizzle, schema, casing: 'snake_case' })
   const close = async () => {
     await Promise.all([sql.end({ timeout: 5 }), forDrizzle.end({ timeout: 5 })])
