@@ -72,7 +72,7 @@ export function compileDocument(
   const fresh = (values?: RenderState['values']): RenderState => ({
     values,
     depth: 0,
-    fileMarks: { allowed: format.isText, set: 0, sound: true },
+    fileMarks: { allowed: format.isText && values !== undefined, set: 0, sound: true },
   })
 
   const renderWhole = (input: DocumentInput) => {

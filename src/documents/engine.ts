@@ -1,6 +1,6 @@
 import Handlebars from 'handlebars'
 import { AppError } from '../errors.ts'
-import { checkSyntax, markFilesInPlace, type Program } from './syntax.ts'
+import { checkSyntax, type Program, prepareSyntax } from './syntax.ts'
 import { type Reason, templateError } from './template-error.ts'
 import type { TemplateFiles } from './template-files.ts'
 import { fileInPlace, type RenderState, templateHelpers } from './template-helpers.ts'
@@ -38,7 +38,7 @@ export function compileTemplate(source: string, files: TemplateFiles): Template 
     names.filter((name) => name !== fileInPlace),
   )
   if (problems.length > 0) throw templateError(problems)
-  markFilesInPlace(program, fileInPlace)
+  prepareSyntax(program, fileInPlace)
 
   const render = handlebars.compile(program, {
     strict: true,

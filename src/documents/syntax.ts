@@ -24,25 +24,40 @@ export function checkSyntax(program: Program, helpers: readonly string[]): Reaso
   return check.problems
 }
 
-/** Names `{{file "x"}}` apart from `(file "x")`: as text of its own a mark can stand for it (template-files.ts), as an argument only the text. */
-export function markFilesInPlace(program: Program, name: string): void {
-  new Rename(name).accept(program)
+/**
+ * Prepares a checked template. `{{file "x"}}` gets a name of its own where it is text: there a mark can stand for it (template-files.ts), while
+ * `(file "x")` as an argument needs the text. And what follows the tags of `block` and `dataUrl` on the next line begins there: Handlebars itself drops the
+ * line end only after tags that have a line of their own.
+ */
+export function prepareSyntax(program: Program, fileInPlace: string): void {
+  new Prepare(fileInPlace).accept(program)
 }
 
-class Rename extends Handlebars.Visitor {
-  private readonly name: string
+class Prepare extends Handlebars.Visitor {
+  private readonly fileInPlace: string
 
-  constructor(name: string) {
+  constructor(fileInPlace: string) {
     super()
-    this.name = name
+    this.fileInPlace = fileInPlace
   }
 
   override MustacheStatement(node: hbs.AST.MustacheStatement): void {
-    const path = node.path as hbs.AST.PathExpression
-    if (path.original === 'file' && node.params.length > 0)
-      Object.assign(path, { original: this.name, parts: [this.name] })
+    if (nameOf(node.path) !== 'file' || node.params.length === 0) return
+    Object.assign(node.path, { original: this.fileInPlace, parts: [this.fileInPlace] })
+  }
+
+  override BlockStatement(node: hbs.AST.BlockStatement): void {
+    const first = node.program?.body[0]
+    const name = nameOf(node.path)
+    if ((name === 'block' || name === 'dataUrl') && first?.type === 'ContentStatement') {
+      const content = first as hbs.AST.ContentStatement
+      content.value = content.value.replace(/^\r?\n/, '')
+    }
+    super.BlockStatement(node)
   }
 }
+
+const nameOf = (path: hbs.AST.Expression | hbs.AST.Literal) => String((path as hbs.AST.PathExpression).original)
 
 class Check extends Handlebars.Visitor {
   readonly problems: Reason[] = []
@@ -94,8 +109,8 @@ class Check extends Handlebars.Visitor {
   }
 
   private call(node: hbs.AST.Node, path: hbs.AST.Expression): void {
-    const name = (path as hbs.AST.PathExpression).original
-    if (!this.helpers.has(String(name))) this.refuse(node, 'unknown_helper', `there is no helper ${name}`)
+    const name = nameOf(path)
+    if (!this.helpers.has(name)) this.refuse(node, 'unknown_helper', `there is no helper ${name}`)
   }
 
   private refuse(node: hbs.AST.Node, code: string, message: string): void {

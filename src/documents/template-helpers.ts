@@ -73,26 +73,25 @@ const structured = (files: TemplateFiles): Record<string, Helper> => ({
   }),
   /** `{{#block 4}}…{{/block}}`: the text between as a YAML block scalar. A closing tag alone on its line takes the line end with it. */
   block: given(function (this: unknown, columns: number, options: Options) {
-    const { fileMarks } = options.data.state as RenderState
-    const before = fileMarks.set
-    const value = written(this, options)
-    const marks = TemplateFiles.count(value)
-    fileMarks.sound &&= marks === fileMarks.set - before || !fileMarks.allowed
-    const text = yamlBlock(value, columns)
-    const whole = marks > 0 && text.startsWith('"') ? files.expand(value) : value
-    return `${marked(options, { value: whole, text: whole === value ? text : yamlFlow(whole), columns })}\n`
+    const { text, whole, marks } = writtenWith(files, this, options)
+    const { fileMarks, values } = options.data.state as RenderState
+    // What looks like a mark and is none would be replaced at the end.
+    if (values && TemplateFiles.count(text) !== marks) fileMarks.sound = false
+    const block = yamlBlock(text, columns)
+    const value = block.startsWith('|') ? { value: text, text: block } : { value: whole, text: yamlFlow(whole) }
+    return `${marked(options, { ...value, columns })}\n`
   }),
   /** `{{dataUrl text}}` or `{{#dataUrl}}…{{/dataUrl}}`: quoted, for Ignition's `source`. */
   dataUrl: given(function (this: unknown, ...args: unknown[]) {
     const options = args.pop() as Options
-    const text = args.length > 0 ? scalar(args[0], options) : files.expand(written(this, options))
+    const text = args.length > 0 ? scalar(args[0], options) : writtenWith(files, this, options).whole
     const url = files.url(text) ?? dataUrl(text)
     return `${marked(options, { value: url, text: `"${url}"` })}${args.length > 0 ? '' : '\n'}`
   }),
   /** `{{#place "0600" "/path"}}…{{/place}}`: a call of the shell function `place`, the text on its standard input. */
   place: given(function (this: unknown, mode: string, path: string, options: Options) {
-    const text = written(this, options)
-    return `place ${mode} ${bareWord.test(path) ? path : shellWord(path)} ${hereDocument(text, files.expand(text))}`
+    const { text, whole } = writtenWith(files, this, options)
+    return `place ${mode} ${bareWord.test(path) ? path : shellWord(path)} ${hereDocument(text, whole)}`
   }),
 })
 
@@ -107,13 +106,18 @@ function fileText(files: TemplateFiles, name: string, options: Options): string 
   return text
 }
 
-/** The text between a block helper's tags. */
-function written(context: unknown, options: Options): string {
+/** The text between a block helper's tags: as written, with marks for files; with the files in place; and how many marks were set. */
+function writtenWith(files: TemplateFiles, context: unknown, options: Options) {
   if (!options.fn) throw refusal(options, 'is a block: {{#name}}…{{/name}}')
   const state = options.data.state as RenderState
+  const before = state.fileMarks.set
   state.depth++
   try {
-    return options.fn(context).replace(/^\n/, '')
+    const text = options.fn(context)
+    const marks = state.fileMarks.set - before
+    // A value that looks like a mark is none, and never becomes a file.
+    if (marks > 0 && TemplateFiles.count(text) !== marks) state.fileMarks.sound = false
+    return { text, whole: marks > 0 ? files.expand(text) : text, marks }
   } finally {
     state.depth--
   }

@@ -53,7 +53,6 @@ const traps = [
   '"\ue0003:4\ue000"',
   '\ue0010\ue001',
   '"data:;base64,QQ=="',
-  'mime-version: 1.0',
   ' '.repeat(300),
 ]
 
