@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -94,7 +94,7 @@ export class Box {
   start(shell: readonly string[], script: string, ...args: string[]): Running {
     const [program = '', ...options] = shell
     const child = spawn(program, [...options, script, ...args], {
-      env: this.env,
+      env: program === 'busybox' ? this.#amongApplets() : this.env,
       cwd: this.root,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -117,6 +117,17 @@ export class Box {
       return ended
     }
     return { pid, ended, kill, stderr: () => stderr }
+  }
+
+  /** A machine with busybox has its tools as well: the box's own commands, then busybox's, then curl and openssl. */
+  #amongApplets(): Record<string, string> {
+    const applets = this.path('applets')
+    if (!existsSync(applets)) {
+      mkdirSync(applets)
+      spawnSync('busybox', ['--install', '-s', applets])
+    }
+    const [own, ...system] = (this.env.PATH ?? '').split(':')
+    return { ...this.env, PATH: [own, applets, ...system].join(':') }
   }
 
   run(shell: readonly string[], script: string, ...args: string[]): Promise<Ended> {

@@ -10,7 +10,7 @@ const steps = ['clock', 'document.applied', 'os.update', 'k3s.download', 'k3s.in
 const timeout = 120_000
 
 for (const [name, shell] of shells) {
-  const test = suite(`rollcall-node under ${name}`, { timeout })
+  const test = suite(`rollcall-node install under ${name}`, { timeout })
   let server: DeviceServer
   let node: Node
 
@@ -81,40 +81,6 @@ for (const [name, shell] of shells) {
     assert.is(node.read('installer.runs'), 'x\n')
   })
 
-  test('a ticket that ended: claims again where there is a client', async () => {
-    node.document('server')
-    node.command('rollcall-client', '#!/bin/sh\necho "$*" >"$BOX/client"\n')
-    server.ticket = 'another-0123456789abcdef'
-    assert.is((await install()).code, 1)
-    assert.is(node.read('client'), 'apply\n')
-    assert.match(detail('k3s.join', 'fail'), 'claiming again')
-    assert.not(existsSync(node.path('active')))
-  })
-
-  test('a ticket that ended: says what to do where there is no client', async () => {
-    node.document('server')
-    server.ticket = 'another-0123456789abcdef'
-    assert.is((await install()).code, 1)
-    assert.match(server.reports.at(-1)?.detail ?? '', 'install it anew')
-  })
-
-  test('a proof that the server refuses is reported, and K3s not started', async () => {
-    node.document('server', { ROLLCALL_AUDIENCE: 'https://elsewhere' })
-    assert.is((await install()).code, 1)
-    assert.match(detail('k3s.join', 'fail'), '401 wrong_audience')
-    assert.not(existsSync(node.path('etc/rancher/k3s/token')))
-    assert.not(existsSync(node.path('active')))
-  })
-
-  test('an answer that is no token is not taken for one', async () => {
-    node.document('server')
-    for (const body of ['', 'x'.repeat(64), `${server.token}0`, '<html>']) {
-      server.plan('/v1/join', { status: 200, body })
-      assert.is((await install()).code, 1, body)
-    }
-    assert.not(existsSync(node.path('etc/rancher/k3s/token')))
-  })
-
   test('takes a server to ready, each step reported in order', async () => {
     node.document('server')
     await passes()
@@ -125,17 +91,6 @@ for (const [name, shell] of shells) {
     assert.is(node.read('state/applied'), 'enr_test\n')
     assert.is(node.read('etc/rancher/k3s/token'), `${server.token}\n`)
     assert.is(node.read('active'), `${server.token}\n`)
-  })
-
-  test("takes an agent to ready with the token of its document, looking with the kubelet's certificate", async () => {
-    node.document('agent')
-    await passes()
-    assert.is(server.requests('/v1/join').length, 0)
-    assert.match(node.read('systemctl'), 'enable k3s-agent\n')
-    assert.match(
-      node.read('k3s.args'),
-      'kubectl --kubeconfig /var/lib/rancher/k3s/agent/kubelet.kubeconfig get node sn-0001 ',
-    )
   })
 
   test('the installer sees its variables and no secret', async () => {
@@ -165,15 +120,6 @@ for (const [name, shell] of shells) {
     assert.is(mode('installer.env'), 0o644)
   })
 
-  test('once ready, the ticket and the claimed document are gone; the node credential stays', async () => {
-    node.document('server')
-    node.write('run/user-data', 'secret')
-    await passes()
-    assert.not(node.read('etc/rollcall/node.env').includes(server.ticket))
-    assert.match(node.read('etc/rollcall/node.env'), 'ROLLCALL_NODE=')
-    assert.equal(readdirSync(node.path('run')), ['clock'])
-  })
-
   test('once ready, a further start asks nothing of anybody', async () => {
     node.document('server')
     await passes()
@@ -192,55 +138,6 @@ for (const [name, shell] of shells) {
     assert.equal(readdirSync(node.path('state/steps')), ['enr_second'])
     assert.is(node.read('installer.runs'), 'x\nx\n')
     assert.match(node.read('systemctl'), /(restart k3s[\s\S]*){2}/)
-  })
-
-  test('503 cluster_not_ready: says so once, waits as told, then goes on', async () => {
-    node.document('server')
-    const wait = { status: 503, headers: { 'Retry-After': '15' }, body: 'cluster_not_ready: another server goes first' }
-    server.plan('/v1/join', wait, wait, wait)
-    await passes()
-    const waiting = server.reports.filter((report) => report.detail?.includes('another server goes first'))
-    assert.equal(
-      waiting.map(({ step, result }) => `${step} ${result}`),
-      ['k3s.join start'],
-    )
-    assert.is(node.sleeps().filter((seconds) => seconds >= 15 && seconds <= 19).length, 3)
-  })
-
-  test('a lost answer to the proof is asked for again with the same bytes', async () => {
-    node.document('server')
-    server.plan('/v1/join', { fault: 'lost' }, { fault: 'half' })
-    await passes()
-    const proofs = server.requests('/v1/join').map(({ body }) => body)
-    assert.is(proofs.length, 3)
-    assert.is(new Set(proofs).size, 1)
-  })
-
-  test('an expired nonce is replaced by the one in the refusal', async () => {
-    node.document('server')
-    const nonce = server.freshNonce()
-    server.plan('/v1/join', { status: 401, headers: { 'Rollcall-Nonce': nonce }, body: 'nonce_expired' })
-    await passes()
-    assert.is(server.verified.at(-1)?.payload.eat_nonce, nonce)
-  })
-
-  test('without a key of its own it redeems with one number that stays the same', async () => {
-    node.document('server')
-    node.delete('state/device.key')
-    server.weak = true
-    server.plan('/v1/join', { fault: 'lost' })
-    await passes()
-    assert.is(new Set(server.retryKeys).size, 1)
-    assert.match(server.retryKeys[0] ?? '', /^[0-9a-f]{32}$/)
-  })
-
-  test('a server that joined before the power went is not made to claim again', async () => {
-    node.document('server')
-    node.write('state/steps/enr_test/redeemed', '')
-    node.write('etc/rancher/k3s/token', `${server.token}\n`, 0o600)
-    server.ticket = 'another-0123456789abcdef'
-    await passes()
-    assert.is(told().at(-1), 'k3s.ready ok')
   })
 
   test('a download that breaks off is gone on with', async () => {
