@@ -37,8 +37,11 @@ export class Box {
     this.#console = console
   }
 
-  /** A factory-fresh box: its disk is an empty upper folder over `lowers` (topmost first). */
-  static async unpack(n: number, serial: string, dir: string, lowers: readonly string[]): Promise<Box> {
+  /**
+   * A factory-fresh box: its disk is an empty upper folder over `lowers` (topmost first).
+   * @param disk another box, powered off, whose disk this one gets a copy of
+   */
+  static async unpack(n: number, serial: string, dir: string, lowers: readonly string[], disk?: Box): Promise<Box> {
     await mkdir(join(dir, 'class/dmi/id'), { recursive: true })
     const [, a, b, c, d, e] =
       /^(.{8})(.{4})(.{4})(.{4})(.{12})/.exec(createHash('sha256').update(serial).digest('hex')) ?? []
@@ -47,6 +50,7 @@ export class Box {
     for (const [name, value] of Object.entries(firmware)) {
       await writeFile(join(dir, 'class/dmi/id', name), `${value}\n`, { mode: 0o400 })
     }
+    if (disk) await command('cp', ['-a', disk.#overlay.upper, join(dir, 'upper')])
     const console = await openConsole(join(dir, 'console'))
     return new Box(n, serial, dir, await mountOverlay(dir, lowers), console)
   }

@@ -45,7 +45,7 @@ async function runCase({ name, run }: Case): Promise<Result> {
 export async function until<T>(
   what: string,
   check: () => Promise<T> | T,
-  { seconds = 60, every = 50 }: { seconds?: number; every?: number } = {},
+  { seconds = 240, every = 50 }: { seconds?: number; every?: number } = {},
 ): Promise<NonNullable<T>> {
   const end = performance.now() + seconds * 1000
   for (;;) {

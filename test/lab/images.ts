@@ -1,6 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { imageSeedCommand } from '../../src/cli/image-seed.ts'
+import type { Artifacts } from './artifacts.ts'
 import { type Suite, suites } from './factory.ts'
 import type { Lab, Layers } from './lab.ts'
 import type { Server } from './server.ts'
@@ -12,7 +13,10 @@ export type Way = (typeof ways)[number]
 export type Images = Record<Way | 'plain', Record<Suite, Layers>>
 
 /** The images that an admin makes with `rollcall image-seed`, one a way and suite. */
-export async function seededImages(lab: Lab, server: Server): Promise<Images> {
+export async function seededImages(lab: Lab, server: Server, artifacts: Artifacts): Promise<Images> {
+  const stick = join(lab.dir, 'stick')
+  await seed(server, stick, '--stage-one')
+  const seedfrom = artifacts.serveUserData('stage-one', await readFile(join(stick, 'user-data'), 'utf8'))
   const images: Images = { 'golden image': {} as never, 'stage one': {} as never, plain: {} as never }
   for (const suite of suites) {
     images['golden image'][suite] = await lab.image(`golden-${suite}`, suite, (root) => seed(server, root))
@@ -20,11 +24,9 @@ export async function seededImages(lab: Lab, server: Server): Promise<Images> {
       writeFile(join(root, 'etc/cloud/cloud-init.disabled'), ''),
     )
     images['stage one'][suite] = await lab.image(`stage-one-${suite}`, suite, async (root) => {
-      // Any data source would do that delivers user-data; this one needs no device and no server.
-      const source = join(root, 'var/lib/cloud/seed/nocloud')
-      await mkdir(source, { recursive: true })
-      await seed(server, source, '--stage-one')
-      await writeFile(join(root, 'etc/cloud/cloud.cfg.d/80-source.cfg'), 'datasource_list: [NoCloud]\n')
+      // It stays in the image as another admin's data source would, and must not win over the seed later.
+      const source = { datasource_list: ['NoCloud'], datasource: { NoCloud: { seedfrom } } }
+      await writeFile(join(root, 'etc/cloud/cloud.cfg.d/80-source.cfg'), `${JSON.stringify(source)}\n`)
     })
   }
   return images

@@ -50,10 +50,10 @@ export class Lab {
     return [await makeLayer(join(this.dir, `image-${name}`), below, change), ...below]
   }
 
-  /** A factory-fresh box with that image; its serial is made of `name` and a number. */
-  async unpack(name: string, image: Layers): Promise<Box> {
+  /** A factory-fresh box with that image; its serial is made of `name` and a number. With `disk`, its disk is a copy of that box's. */
+  async unpack(name: string, image: Layers, disk?: Box): Promise<Box> {
     const n = ++this.#boxes
-    return Box.unpack(n, `LAB-${name}-${n}`.toUpperCase(), join(this.dir, `box-${n}`), image)
+    return Box.unpack(n, `LAB-${name}-${n}`.toUpperCase(), join(this.dir, `box-${n}`), image, disk)
   }
 
   /** Copies files of a failed case to where they outlive the lab. */

@@ -7,6 +7,7 @@ import { cutCases } from './cases/cut.ts'
 import { firstBootCases } from './cases/first-boot.ts'
 import { goldenCases } from './cases/golden.ts'
 import { ignitionCases } from './cases/ignition.ts'
+import { troubleCases } from './cases/trouble.ts'
 import { seededImages } from './images.ts'
 import { Lab } from './lab.ts'
 import { fillRoll } from './roll.ts'
@@ -24,10 +25,16 @@ const lab = await Lab.open(dir, cache)
 const artifacts = await serveArtifacts()
 const server = await Server.start(lab, artifacts)
 await fillRoll(server, artifacts)
-const world = { lab, server, artifacts, cache, images: await seededImages(lab, server) }
+const world = { lab, server, artifacts, cache, images: await seededImages(lab, server, artifacts) }
 console.log(`lab: ready after ${seconds(start)}`)
 
-const all: Case[] = [...goldenCases(world), ...firstBootCases(world), ...ignitionCases(world), ...cutCases(world)]
+const all: Case[] = [
+  ...goldenCases(world),
+  ...firstBootCases(world),
+  ...troubleCases(world),
+  ...ignitionCases(world),
+  ...cutCases(world),
+]
 const chosen = all.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
 const results = await runCases(chosen, 4, report)
 

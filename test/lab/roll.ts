@@ -13,7 +13,12 @@ export const apiEndpoint = 'https://k3s.lab.example:6443'
 export const client = fileURLToPath(new URL('../../templates/client.sh', import.meta.url))
 
 export type Role = 'server' | 'agent'
-export type Device = { serial: string; state: string; hostname: string; stuck?: unknown }
+export type Device = {
+  serial: string
+  state: string
+  hostname: string
+  last_enrollment: { last_step: string | null; last_result: string | null; last_detail: unknown } | null
+}
 export type Event = { source: string; name: string; result: string | null; detail: unknown }
 
 /** Puts on record what every box of the lab needs: a K3s version, a cluster, a profile a role and document. */
@@ -32,6 +37,14 @@ export async function fillRoll(server: Server, artifacts: Artifacts): Promise<vo
     datastore: { kind: 'postgres', endpoint: 'postgres://k3s:n1%25pw@db.lab.example:5432/k3s?sslmode=verify-full' },
     tls_sans: ['extra.lab.example'],
   })
+  // Its hashes are of something else than what the mirror serves.
+  const other = { version: 'v1.36.4+k3s1', artifact: { sha256: '0'.repeat(64) } }
+  await server.ask('POST', '/versions', {
+    version: other.version,
+    artifacts: { amd64: other.artifact, arm64: other.artifact },
+    install_script: { sha256: artifacts.scriptSha256 },
+  })
+  await server.ask('POST', '/clusters', { name: 'tampered', version: other.version, datastore: { kind: 'sqlite' } })
   for (const role of ['server', 'agent'] as const) {
     const profile = (name: string, document: string, template: string) =>
       server.ask('POST', '/profiles', { name, document, role, template: `builtin:${template}`, vars: {} })
@@ -58,8 +71,15 @@ export async function identify(box: Box): Promise<Record<string, unknown>> {
 }
 
 /** What an admin does: puts the box on the roll. */
-export async function register(server: Server, box: Box, profile: string): Promise<void> {
-  await server.ask('POST', '/devices', { ...(await identify(box)), profile, cluster: 'lab' })
+export async function register(server: Server, box: Box, profile: string, cluster = 'lab'): Promise<void> {
+  await server.ask('POST', '/devices', { ...(await identify(box)), profile, cluster })
+}
+
+/** What an admin does who was read a line from a box's console. */
+export async function importLine(server: Server, line: string, profile: string): Promise<void> {
+  const body = JSON.stringify({ ...(JSON.parse(line) as object), profile, cluster: 'lab' })
+  const answer = await server.call('POST', '/devices/import', body, 'application/x-ndjson')
+  if (answer.status !== 200) throw new Error(`import: ${answer.status} ${JSON.stringify(answer.body)}`)
 }
 
 export const device = (server: Server, box: Box): Promise<Device> =>
@@ -74,7 +94,7 @@ export async function timeline(server: Server, box: Box): Promise<Event[]> {
 }
 
 /** Waits until the roll shows the box in `state`; says where it stands instead when it does not come. */
-export async function reaches(server: Server, box: Box, state: string, seconds = 60): Promise<Device> {
+export async function reaches(server: Server, box: Box, state: string): Promise<Device> {
   let last: Device | undefined
   try {
     return await until(
@@ -83,7 +103,7 @@ export async function reaches(server: Server, box: Box, state: string, seconds =
         last = await device(server, box)
         return last.state === state ? last : undefined
       },
-      { seconds, every: 200 },
+      { every: 200 },
     )
   } catch (error) {
     throw new Error(`${(error as Error).message}; it is ${JSON.stringify(last)}`)

@@ -12,11 +12,11 @@ export type World = { lab: Lab; server: Server; artifacts: Artifacts; cache: str
 /** Unpacks a box, lets `use` do with it what it likes, and throws it away; its console is kept if that fails. */
 export async function withBox(
   { lab, images }: World,
-  { name, way, suite }: { name: string; way: Way; suite: Suite },
+  { name, way, suite, disk }: { name: string; way: Way; suite: Suite; disk?: Box },
   keep: (file: string) => void,
   use: (box: Box) => Promise<void>,
 ): Promise<void> {
-  const box = await lab.unpack(name, images[way][suite])
+  const box = await lab.unpack(name, images[way][suite], disk)
   keep(join(box.dir, 'console'))
   keep(join(box.dir, 'init.log'))
   keep(box.path('/var/log/cloud-init.log'))

@@ -39,19 +39,24 @@ const points: Point[] = [
 
 /** The power goes at each point of the way; switched on again, the box ends ready all the same. */
 export function cutCases(world: World): Case[] {
-  const kinds = ways.flatMap((way) => suites.flatMap((suite) => points.map((point) => ({ way, suite, point }))))
+  // Each point on both suites and both ways; LONG=1 takes every combination.
+  const kinds = points.flatMap((point, n) =>
+    ways.flatMap((way, w) =>
+      suites.filter((_, v) => process.env.LONG || (n + w + v) % 2 === 0).map((suite) => ({ way, suite, point })),
+    ),
+  )
   return kinds.map(({ way, suite, point }, n) => ({
     name: `power cut: ${point.name}; ${way}, ${suite}`,
     run: (keep) =>
       withBox(world, { name: 'cut', way, suite }, keep, async (box) => {
-        const role = n % 2 === 0 ? 'server' : 'agent'
+        const role = (n + (n >> 1)) % 2 === 0 ? 'server' : 'agent'
         await register(world.server, box, role)
         await box.start()
         await point.come(world, box)
         await box.cut()
         world.lab.line.decide(box.ip, () => 'pass')
         await box.start()
-        await reaches(world.server, box, 'ready', 150)
+        await reaches(world.server, box, 'ready')
         await assertInstalled(box, role)
       }),
   }))

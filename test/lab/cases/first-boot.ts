@@ -20,7 +20,7 @@ export function firstBootCases(world: World): Case[] {
       withBox(world, { name: `first-${role}`, way, suite }, keep, async (box) => {
         await register(world.server, box, role)
         await box.start()
-        await reaches(world.server, box, 'ready', 150)
+        await reaches(world.server, box, 'ready')
         assert.equal(box.boots, way === 'golden image' ? 1 : 2, 'boots')
         await assertInstalled(box, role)
         assertOrder(await timeline(world.server, box))
@@ -61,8 +61,8 @@ async function bootAlone({ lab }: World, box: Box, unit: string): Promise<void> 
   const starts = async () => (await box.read('/var/lib/lab/k3s.starts'))?.split('\n').length
   const startsBefore = await starts()
   await box.start()
-  await until(`${unit} runs again`, async () => (await starts()) !== startsBefore, { seconds: 40 })
-  await until('cloud-init ended', () => box.has('/run/cloud-init/result.json'), { seconds: 40 })
+  await until(`${unit} runs again`, async () => (await starts()) !== startsBefore)
+  await until('cloud-init ended', () => box.has('/run/cloud-init/result.json'))
 
   assert.deepEqual(
     await Promise.all(files.map(async (file) => (await stat(box.path(file))).mtimeMs)),

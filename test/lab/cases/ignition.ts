@@ -30,7 +30,7 @@ export function ignitionCases(world: World): Case[] {
         await install(world, box, kind)
         await assertApplied(box, kind)
         await box.start()
-        await reaches(world.server, box, 'ready', 150)
+        await reaches(world.server, box, 'ready')
         await box.scrap()
       } catch (error) {
         await box.cut()
