@@ -22,5 +22,6 @@ export ROLLCALL_LAB_ID="$$"
 
 cd "$here/../.."
 # The lab lives in its own network, and dies whole with its first process.
+# shellcheck disable=SC2016 # the inner shell expands them
 exec unshare --net --mount --pid --fork --kill-child --mount-proc \
   sh -c 'node --import tsx "$0" "$@" & main=$!; trap "kill $main" TERM INT; wait $main' "$here/main.ts" "$@"
