@@ -7,11 +7,12 @@ import type { Refusal } from '../roll/import-format.ts'
 import { type Columns, type Pin, type Places, type Plan, planLine } from '../roll/import-plan.ts'
 import type { Drizzle } from '../store/database.ts'
 import {
-  type ImportEvent,
+  announceGrowth,
   insertDevices,
   type LineRow,
   nextLines,
-  recordEvents,
+  planForMany,
+  recordChanges,
   replaceKeys,
   takenHostnames,
   updateDevices,
@@ -21,6 +22,7 @@ import type { Context } from './context.ts'
 import { importPlaces } from './import-places.ts'
 
 export type ApplyInput = { context: Context; tx: Drizzle; actor: Actor; mayLower: boolean }
+type Writer = ApplyInput & { nextId: () => string }
 
 type Counts = { created: number; updated: number; unchanged: number }
 type StagedRecord = ImportInput & { pin: Pin | null }
@@ -29,6 +31,9 @@ type Change = Extract<Plan, { kind: 'create' | 'update' }> & { row: Row }
 
 /** Lines, and characters of them, that are planned and written together. */
 const batch = { lines: 2_000, size: 4_194_304 } as const
+
+/** So many new devices change how Postgres should look for one. */
+const manyDevices = 1_000
 
 /**
  * Does what the staged lines say, in their order.
@@ -39,17 +44,25 @@ export async function applyImport(input: ApplyInput, refuse: (refusal: Refusal) 
   const { tx, mayLower } = input
   const counts = { created: 0, updated: 0, unchanged: 0 }
   const places = importPlaces(tx)
-  for (let after = 0; ; ) {
-    const rows = await nextLines<StagedRecord>(tx, after, batch)
-    after = rows.at(-1)?.line ?? 0
-    if (rows.length === 0) break
+  const writer = { ...input, nextId: idsInOrder(input.context.now(), input.context.random(8)) }
+  await planForMany(tx)
+  const read = (after: number) => nextLines<StagedRecord>(tx, after, batch)
+  let rows = await read(0)
+  let writing: Promise<void> = Promise.resolve()
+  while (rows.length > 0) {
     await places.learn(rows)
-    const changes = sift(rows, places, mayLower, counts, refuse)
-    const named = await nameAll(tx, changes, refuse)
-    await writeAll(input, named)
+    const named = await nameAll(tx, sift(rows, places, mayLower, counts, refuse), refuse)
     for (const { kind } of named) counts[kind === 'create' ? 'created' : 'updated'] += 1
+    await writing
+    // Asked for before the write, so that the next lines are judged while Postgres is busy with these.
+    const ahead = read(rows.at(-1)?.line ?? 0)
+    writing = writeAll(writer, named)
+    writing.catch(() => {})
+    rows = await ahead
   }
+  await writing
   await places.hold()
+  if (counts.created >= manyDevices) await announceGrowth(tx)
   return counts
 }
 
@@ -97,36 +110,60 @@ function candidates({ hostname, serial }: Columns): string[] {
   return hostname === null ? [deriveHostname(serial), deriveAlternative(serial)] : [hostname]
 }
 
-async function writeAll({ context, tx, actor }: ApplyInput, changes: readonly Change[]): Promise<void> {
-  const now = context.now()
-  const created = changes.filter((change) => change.kind === 'create')
-  const updated = changes.filter((change) => change.kind === 'update')
-  for (const { next } of created) next.id = newId('dev', now, context.random(12))
-  await insertDevices(
-    tx,
-    now,
-    created.map(({ next }) => next),
+async function writeAll(input: Writer, changes: readonly Change[]): Promise<void> {
+  await create(
+    input,
+    changes.filter(({ kind }) => kind === 'create'),
   )
-  const versioned = updated.map(({ next, row }) => ({ ...next, version: row.device?.version ?? 0 }))
-  const done = await updateDevices(tx, now, versioned)
-  if (done !== updated.length)
-    throw new AppError('busy', { detail: 'the roll was changed meanwhile: send the file again' })
-  const keys = changes.flatMap(({ next, pin }) => (pin ? [{ device_id: next.id, ...pin }] : []))
-  await replaceKeys(tx, now, keys)
-  await recordEvents(
-    tx,
-    now,
-    changes.map((change) => eventOf(change, actor)),
+  await update(
+    input,
+    changes.filter(({ kind }) => kind === 'update'),
   )
 }
 
-function eventOf({ kind, next, pin, row }: Change, actor: Actor): ImportEvent {
-  const how = { by: actor.name, import: true }
-  if (kind === 'create') return { device_id: next.id, name: 'registered', detail: { ...how, hostname: next.hostname } }
+async function create({ context, tx, actor, nextId }: Writer, changes: readonly Change[]): Promise<void> {
+  const now = context.now()
+  const rows = changes.map(({ next, row }) => ({
+    line: row.line,
+    id: nextId(),
+    profile_id: next.profile_id,
+    cluster_id: next.cluster_id,
+    hostname: next.hostname,
+  }))
+  await insertDevices(tx, now, actor.name, rows)
+}
+
+// Ids that grow with the lines: the roll lists a file in its own order, and four indexes of 100,000 rows grow at one end.
+function idsInOrder(now: number, random: Uint8Array): () => string {
+  const bytes = Buffer.concat([random, Buffer.alloc(4)])
+  let count = 0
+  return () => {
+    bytes.writeUInt32BE(count++, 8)
+    return newId('dev', now, bytes)
+  }
+}
+
+async function update({ context, tx, actor }: ApplyInput, changes: readonly Change[]): Promise<void> {
+  const now = context.now()
+  const rows = changes.map(({ next, row }) => ({ ...next, version: row.device?.version ?? 0 }))
+  if ((await updateDevices(tx, now, rows)) !== changes.length) {
+    throw new AppError('busy', { detail: 'the roll was changed meanwhile: send the file again', retryAfter: 1 })
+  }
+  const keys = changes.flatMap(({ next, pin }) => (pin ? [{ device_id: next.id, ...pin }] : []))
+  await replaceKeys(tx, now, keys)
+  const told = changes.map((change) => ({
+    device_id: change.next.id,
+    detail: { by: actor.name, import: true, changed: changedMembers(change) },
+  }))
+  await recordChanges(tx, now, told)
+}
+
+/** By their JSON names; no values, since a variable may hold what its admin would not like to read in a log. */
+function changedMembers({ next, pin, row }: Change): string[] {
   const old = row.device as Columns
   const names = Object.keys(next) as (keyof Columns)[]
   const changed = names
     .filter((name) => !isDeepStrictEqual(next[name], old[name]))
     .map((name) => name.replace(/_id$/, ''))
-  return { device_id: next.id, name: 'changed', detail: { ...how, changed: pin ? [...changed, 'identity'] : changed } }
+  return pin ? [...changed, 'identity'] : changed
 }

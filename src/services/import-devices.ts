@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts'
 import { identityFromInput } from '../identity/public-key.ts'
+import { normaliseMac } from '../roll/device-input.ts'
 import { csvReader, type ImportLine, type ImportReader, ndjsonReader, type Refusal } from '../roll/import-format.ts'
 import { recordAudit } from '../store/audit.ts'
 import type { Drizzle } from '../store/database.ts'
@@ -32,7 +33,7 @@ export type ImportResult = {
 const shown = 10_000
 
 /** Bytes of records that are staged at once. */
-const stageSize = 1_048_576
+const stageSize = 524_288
 
 class Undone extends Error {}
 
@@ -86,7 +87,7 @@ async function stageBody(tx: Drizzle, { format, body }: ImportRequest, found: Fi
   const stage = new Stage(tx)
   for await (const chunk of chunks(body)) await stage.add(taken(reader, chunk, found))
   await stage.add(taken(reader, undefined, found))
-  await stage.flush()
+  await stage.end()
 }
 
 async function* chunks(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -97,11 +98,11 @@ async function* chunks(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
   }
 }
 
-function taken(reader: ImportReader, chunk: Uint8Array | undefined, found: Findings): StagedLine[] {
+function taken(reader: ImportReader, chunk: Uint8Array | undefined, found: Findings): string[] {
   const lines = chunk ? reader.push(chunk) : reader.end()
   return lines.flatMap((line) => {
     const staged = 'reason' in line ? line : toStaged(line)
-    if (!('reason' in staged)) return [staged]
+    if (!('reason' in staged)) return [JSON.stringify(staged)]
     found.refuse(staged)
     return []
   })
@@ -110,11 +111,10 @@ function taken(reader: ImportReader, chunk: Uint8Array | undefined, found: Findi
 function toStaged({ line, input }: Exclude<ImportLine, Refusal>): StagedLine | Refusal {
   const serial = input.serial.trim()
   try {
-    const pin = input.identity ? toPin(identityFromInput(input.identity)) : null
-    const { identity: _, ...rest } = input
-    const record = { ...rest, serial, pin }
-    const size = JSON.stringify(record).length
-    return { line, serial_key: serial.toLowerCase(), thumbprint: pin?.thumbprint ?? null, record, size }
+    const { identity, macs, uuid, ...rest } = input
+    const pin = identity ? toPin(identityFromInput(identity)) : null
+    const record = { ...rest, serial, macs: macs?.map(normaliseMac), uuid: uuid?.toLowerCase(), pin }
+    return { line, serial_key: serial.toLowerCase(), thumbprint: pin?.thumbprint ?? null, record }
   } catch (error) {
     const [wrong] = error instanceof AppError ? (error.errors ?? []) : []
     if (!wrong) throw error
@@ -122,28 +122,35 @@ function toStaged({ line, input }: Exclude<ImportLine, Refusal>): StagedLine | R
   }
 }
 
-/** Hands lines to Postgres in pieces of about a megabyte. */
+/** Hands lines to Postgres in pieces of about a megabyte; the next piece is read while it takes one. */
 class Stage {
   readonly #tx: Drizzle
-  #waiting: StagedLine[] = []
+  #waiting: string[] = []
   #size = 0
+  #under: Promise<void> = Promise.resolve()
 
   constructor(tx: Drizzle) {
     this.#tx = tx
   }
 
-  async add(lines: readonly StagedLine[]): Promise<void> {
+  /** @param lines each the JSON of a `StagedLine` */
+  async add(lines: readonly string[]): Promise<void> {
     for (const line of lines) {
       this.#waiting.push(line)
-      this.#size += 200 + line.size
+      this.#size += line.length
     }
-    if (this.#size >= stageSize) await this.flush()
-  }
-
-  async flush(): Promise<void> {
-    if (this.#waiting.length > 0) await stageLines(this.#tx, this.#waiting)
+    if (this.#size < stageSize) return
+    await this.#under
+    this.#under = stageLines(this.#tx, this.#waiting)
+    // Awaited before the next piece; a failure in between must not count as unhandled.
+    this.#under.catch(() => {})
     this.#waiting = []
     this.#size = 0
+  }
+
+  async end(): Promise<void> {
+    await this.#under
+    if (this.#waiting.length > 0) await stageLines(this.#tx, this.#waiting)
   }
 }
 
