@@ -1,7 +1,6 @@
-import { compileDocument } from '../documents/compile.ts'
 import type { LintProblem } from '../documents/input.ts'
+import { lintTemplate } from '../documents/lint.ts'
 import type { ProfileSpec } from '../documents/profile.ts'
-import { AppError } from '../errors.ts'
 import { builtinTemplates } from './builtin-templates.ts'
 import type { Context } from './context.ts'
 import { refuse } from './invalid.ts'
@@ -17,26 +16,11 @@ export function checkProfile(context: Pick<Context, 'settings'>, spec: ProfileSp
 
 /** Everything that is wrong with a profile, or may be. */
 export function lint(context: Pick<Context, 'settings'>, spec: ProfileSpec): LintProblem[] {
-  return [...templateProblems(spec), ...settingsProblems(context), ...assuranceProblems(spec)]
+  builtins ??= builtinTemplates()
+  return [...lintTemplate(spec, builtins), ...settingsProblems(context), ...assuranceProblems(spec)]
 }
 
 let builtins: ReturnType<typeof builtinTemplates> | undefined
-
-function templateProblems(spec: ProfileSpec): LintProblem[] {
-  builtins ??= builtinTemplates()
-  try {
-    compileDocument(spec, builtins)
-    return []
-  } catch (error) {
-    if (!(error instanceof AppError) || !error.errors) throw error
-    return error.errors.map(({ reason, line }) => ({
-      severity: 'error',
-      code: 'template',
-      message: reason,
-      ...(line === undefined ? {} : { line }),
-    }))
-  }
-}
 
 function settingsProblems({ settings }: Pick<Context, 'settings'>): LintProblem[] {
   if (!settings.publicUrlGuessed) return []
