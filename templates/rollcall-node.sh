@@ -442,7 +442,8 @@ install() {
   fi
   # Done with: what is left serves no purpose but a thief's.
   ! grep -q '^ROLLCALL_JOIN=' "$ETC/rollcall/node.env" || grep -v '^ROLLCALL_JOIN=' "$ETC/rollcall/node.env" | keep "$ETC/rollcall/node.env"
-  rm -f "$RUN"/user-data*
+  # cloud-init would report on every boot, and wait for a server that is away.
+  rm -f "$RUN"/user-data* "$ETC/cloud/cloud.cfg.d/98-rollcall-reporting.cfg"
   quiet=0
   flush || die 'reports wait for the server'
 }

@@ -80,10 +80,12 @@ for (const [name, shell] of shells) {
   test('once ready, the ticket and the claimed document are gone; the node credential stays', async () => {
     node.document('server')
     node.write('run/user-data', 'secret')
+    node.write('etc/cloud/cloud.cfg.d/98-rollcall-reporting.cfg', 'reporting: {}')
     await passes()
     assert.not(node.read('etc/rollcall/node.env').includes(server.ticket))
     assert.match(node.read('etc/rollcall/node.env'), 'ROLLCALL_NODE=')
     assert.equal(readdirSync(node.path('run')), ['clock'])
+    assert.equal(readdirSync(node.path('etc/cloud/cloud.cfg.d')), [])
   })
 
   test('503 cluster_not_ready: says so once, waits as told, then goes on', async () => {
