@@ -60,7 +60,9 @@ function parse(handlebars: typeof Handlebars, source: string): Program {
 function run(render: HandlebarsTemplateDelegate, input: object, state: RenderState): string {
   let text: string
   try {
-    text = render(input, { data: { state } })
+    // Said aloud, or Handlebars writes a warning to the console.
+    const own = { allowProtoPropertiesByDefault: false, allowProtoMethodsByDefault: false }
+    text = render(input, { data: { state }, ...own })
   } catch (error) {
     if (error instanceof AppError) throw error
     throw templateError([{ code: 'render', ...firstLine(error) }])
@@ -70,12 +72,14 @@ function run(render: HandlebarsTemplateDelegate, input: object, state: RenderSta
   return text
 }
 
-// Handlebars' own messages name paths and tokens of the template, never values; its stack and excerpt are left out.
+// Of Handlebars' messages only what names the template is kept: "… not defined in …" goes on with the value above, excerpts with the text around.
 function firstLine(error: unknown): Omit<Reason, 'code'> {
   const { message, lineNumber } = error as { message: string; lineNumber?: number }
-  const line = lineNumber ?? /line (\d+)/.exec(message)?.[1]
-  const text = (message.split('\n')[0] as string).replace(/^Parse error on line \d+:?/, 'syntax error')
-  return line === undefined ? { message: text } : { message: text, line: Number(line) }
+  const missing = /^("[^"]*" not defined) in /.exec(message)?.[1]
+  const syntax = /^Parse error on line (\d+)/.exec(message)?.[1]
+  const line = lineNumber ?? (syntax === undefined ? undefined : Number(syntax))
+  const text = missing ?? (syntax === undefined ? 'cannot be rendered' : 'syntax error')
+  return line === undefined ? { message: text } : { message: text, line }
 }
 
 // Handlebars counts its own built-ins as known unless told otherwise.

@@ -57,10 +57,29 @@ const untellable = /[^\P{Cc}\t\n]|[\u2028\u2029\ufeff\ufffe\uffff]/u
  */
 export function hereDocument(text: string, whole = text): string {
   const body = `${possible(text).replace(/\n+$/, '')}\n`
-  const lines = `\n${whole}\n`
-  let end = 'EOF'
-  while (lines.includes(`\n${end}\n`)) end += '_'
+  const end = lastLine(`\n${whole}`)
   return `<<'${end}'\n${body}${end}\n`
+}
+
+/** A line that ends a here-document of these lines: none of them begins with it. */
+function lastLine(lines: string): string {
+  for (const first of ['EOF', 'END', ...'ABCDFGHIJKLMNOPQRSTUVWXYZ']) {
+    let end = first
+    while (lines.includes(`\n${end}`)) end += '_'
+    if (Buffer.byteLength(lines) === lines.length || !tripsDash(lines, end)) return end
+  }
+  throw new TypeError('begins its lines with every letter')
+}
+
+// dash 0.5.12 compares each line with the last one, and where they part at a letter beyond ASCII it loses that letter's first byte.
+function tripsDash(lines: string, end: string): boolean {
+  for (let length = 1; length <= end.length; length++) {
+    const start = `\n${end.slice(0, length)}`
+    for (let at = lines.indexOf(start); at >= 0; at = lines.indexOf(start, at + 1)) {
+      if (lines.charCodeAt(at + start.length) > 127) return true
+    }
+  }
+  return false
 }
 
 /** Text as a data URL, which is all that Ignition can be handed a file's content in. */

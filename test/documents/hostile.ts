@@ -48,6 +48,7 @@ const traps = [
   '\ufeff',
   '\ufffe\uffff',
   'é 漢 💥',
+  '\nEé\nEO漢\nEOF💥\nENé',
   '\ue0000\ue000',
   '"\ue0000\ue000"',
   '"\ue0003:4\ue000"',

@@ -108,9 +108,16 @@ for (const shell of shells) {
   })
 }
 
+test('refuses a text that no shell would keep', () => {
+  const lines = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'].map((letter) => `${letter}é`)
+  assert.throws(() => hereDocument(lines.join('\n')), /every letter/)
+})
+
 test('ends a here-document with a line that is none of its own', () => {
   assert.is(hereDocument('a\nEOF\n'), "<<'EOF_'\na\nEOF\nEOF_\n")
   assert.is(hereDocument('mark', 'EOF'), "<<'EOF_'\nmark\nEOF_\n")
+  assert.is(hereDocument('EOFé'), "<<'END'\nEOFé\nEND\n")
+  assert.is(hereDocument('Eé\nEND'), "<<'A'\nEé\nEND\nA\n")
 })
 
 test('writes data URLs that decode to the text', () => {
