@@ -1,0 +1,74 @@
+import * as assert from 'uvu/assert'
+import { compileDocument } from '../../src/documents/compile.ts'
+import { roles } from '../../src/documents/profile.ts'
+import { redactBody } from '../../src/documents/redact.ts'
+import { suite } from '../suite.ts'
+import { builtins, documents, partsOf, systems } from './parts.ts'
+
+const key = `-----BEGIN PRIVATE KEY-----\n${'k3y'.repeat(20)}\n${'s3cret'.repeat(8)}\n-----END PRIVATE KEY-----\n`
+
+/** Everything of these documents that nobody may read later. */
+const secrets = [
+  'join-ticket_0123456789',
+  'abcdef.0123456789abcdef',
+  'report-token_0123456789',
+  'node-credential_0123456789',
+  'p%40ss%25word',
+  'k3y'.repeat(20),
+  's3cret'.repeat(8),
+  documents.input(partsOf('builtin:debian', 'server')).secret.node_password,
+]
+
+const withKey = (...[template, role]: Parameters<typeof partsOf>) => {
+  const parts = partsOf(template, role)
+  const datastore = { ...parts.cluster.datastore, certfile: parts.cluster.datastore.cafile as string, keyfile: key }
+  return { ...parts, cluster: { ...parts.cluster, datastore } }
+}
+
+const decoded = (body: string) =>
+  body.replace(/"data:;base64,([^"]*)"/g, (_, data) => Buffer.from(data, 'base64').toString())
+
+const test = suite('redacted documents')
+
+test('keeps nothing of a template that encodes a secret in its own way', () => {
+  const sources = [
+    '{{yaml (b64 secret.join)}}',
+    '{{yaml (b64 (concat "x" secret.join))}}',
+    '{{yaml (b64 (concat "xy" secret.node "z"))}}',
+  ]
+  for (const value of sources) {
+    const parts = partsOf({ source: `#cloud-config\nfinal_message: ${value}\n` }, 'server')
+    const { input, rendered } = documents.compose(parts)
+    assert.is(redactBody(input, rendered.body), undefined, value)
+  }
+})
+
+for (const system of systems) {
+  for (const role of roles) {
+    test(`${system}, ${role}: shows what was sent, but no secret`, () => {
+      const { input, rendered } = documents.compose(withKey(`builtin:${system}`, role))
+      const text = decoded(redactBody(input, rendered.body) ?? '')
+      for (const secret of secrets) assert.not(text.includes(secret), secret)
+      assert.ok(text.includes('<report token>'))
+      assert.ok(text.includes('<join token>'))
+      assert.ok(text.includes("ROLLCALL_SERIAL='C02/7 #42'"))
+      assert.is(text.includes('<datastore endpoint>'), role === 'server')
+    })
+
+    test(`${system}, ${role}: previews it with placeholders`, () => {
+      const text = decoded(documents.preview(withKey(`builtin:${system}`, role)).body)
+      for (const secret of secrets) assert.not(text.includes(secret), secret)
+      assert.ok(text.includes('<node password>'))
+      assert.is(text.includes('<private key>'), role === 'server')
+    })
+  }
+}
+
+test('leaves a document without secrets as it was', () => {
+  const { input } = documents.compose(partsOf('builtin:debian', 'agent'))
+  const document = compileDocument(
+    { document: 'cloud-init', template: { source: '#cloud-config\nhostname: a\n' } },
+    builtins,
+  )
+  assert.is(redactBody(input, document.render(input).body), '#cloud-config\nhostname: a\n')
+})

@@ -1,0 +1,89 @@
+import * as assert from 'uvu/assert'
+import { builtinTemplates } from '../../src/services/builtin-templates.ts'
+import { composer } from '../../src/services/compose-document.ts'
+import { documents, partsOf, settings } from '../documents/parts.ts'
+import { suite } from '../suite.ts'
+
+const code = (expected: string) => (e: { code?: string }) => e.code === expected
+const server = partsOf('builtin:debian', 'server')
+const agent = partsOf('builtin:debian', 'agent')
+
+const test = suite('composing documents')
+
+test('state_conflict for an agent of a cluster without api_endpoint', () => {
+  const cluster = { ...agent.cluster, apiEndpoint: null }
+  assert.throws(() => documents.compose({ ...agent, cluster }), code('state_conflict'))
+})
+
+test('state_conflict for a version without hashes, unless unpinned code was allowed', () => {
+  const cluster = { ...server.cluster, pinned: undefined }
+  assert.throws(() => documents.compose({ ...server, cluster }), code('state_conflict'))
+  const { input } = documents.compose({ ...server, cluster: { ...cluster, allowUnpinned: true } })
+  assert.is(input.k3s.install.script_sha256, '')
+})
+
+test('state_conflict for an Ignition document whose architecture has no binary on record', () => {
+  const parts = partsOf('builtin:fcos', 'server')
+  const device = { ...parts.device, vars: { arch: 'arm' } }
+  assert.throws(() => documents.compose({ ...parts, device }), code('state_conflict'))
+})
+
+test('internal for a template that does not render: the device can do nothing about it', () => {
+  const parts = partsOf({ source: '#cloud-config\nhostname: {{yaml vars.nope}}\n' }, 'agent')
+  assert.throws(() => documents.compose(parts), code('internal'))
+  assert.throws(() => documents.preview(parts), code('invalid'))
+})
+
+test("gives a device's vars precedence over the profile's", () => {
+  const parts = partsOf('builtin:debian', 'agent')
+  const spec = { ...parts.profile.spec, vars: { a: 'profile', b: 'profile' } }
+  const device = { ...parts.device, vars: { b: 'device' } }
+  const input = documents.input({ ...parts, profile: { ...parts.profile, spec }, device })
+  assert.equal(input.vars, { a: 'profile', b: 'device' })
+})
+
+test('tells an agent where to join, and nothing of the datastore', () => {
+  const { k3s, secret } = documents.input(agent)
+  assert.is(
+    k3s.config,
+    'node-name: "c02-7-42"\ntoken-file: "/etc/rancher/k3s/token"\nserver: "https://k3s.site-a.example.net:6443"\n',
+  )
+  assert.equal(k3s.files, [])
+  assert.is(k3s.token, agent.enrollment.join)
+  assert.is(secret.join + secret.node, '')
+})
+
+test("puts the endpoint's host into tls-san, once, and leaves SQLite without a datastore", () => {
+  const cluster = {
+    ...server.cluster,
+    datastore: { kind: 'sqlite' as const },
+    settings: {},
+    tlsSans: ['k3s.site-a.example.net'],
+  }
+  const { k3s } = documents.input({ ...server, cluster })
+  assert.is(
+    k3s.config,
+    'node-name: "c02-7-42"\ntoken-file: "/etc/rancher/k3s/token"\ntls-san:\n  - "k3s.site-a.example.net"\n',
+  )
+})
+
+test('sees at once what changed in a cluster that was read again', () => {
+  const before = documents.input(server).k3s.install.binaries.length
+  const cluster = { ...server.cluster, allowUnpinned: true }
+  assert.is(documents.input({ ...server, cluster }).k3s.install.binaries.length, before + 1)
+})
+
+test('gives the same bytes for the same enrollment, others for another', () => {
+  const { rendered } = documents.compose(server)
+  assert.is(documents.compose(server).rendered.body, rendered.body)
+  const other = { ...server, enrollment: { ...server.enrollment, join: 'another-ticket' } }
+  assert.is.not(documents.compose(other).rendered.body, rendered.body)
+})
+
+test("brings the node's real script, whole", () => {
+  const real = builtinTemplates()
+  const compose = composer({ settings, keys: { nonce: new Uint8Array(32), nodePassword: new Uint8Array(32) } }, real)
+  const { rendered } = compose({ ...server, profile: { ...server.profile, id: 'prf_real' } })
+  const script = (real.files['rollcall-node.sh'] as string).replace(/^(?=[^\n])/gm, '    ')
+  assert.ok(rendered.body.includes(script))
+})
