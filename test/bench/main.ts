@@ -218,7 +218,7 @@ try {
   say(
     `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model}; server, PostgreSQL 18 and load on the same cores.`,
   )
-  const pinned = await load.order<Pinned[]>({ do: 'keys', count: size.claims })
+  const pinned = await load.order<Pinned[]>({ do: 'keys', count: Math.max(size.claims, 1_000) })
   await challenges({ postgres, load, pinned })
   await enrolments({ postgres, load, pinned })
   await sizes({ postgres, load, pinned })
