@@ -1,4 +1,4 @@
-import { dataUrl, isTellable } from './quoting.ts'
+import { dataUrl, hereDocument, isTellable } from './quoting.ts'
 
 /** Texts of ours that a template may bring in by name, e.g. the node's script. */
 export type Files = Readonly<Record<string, string>>
@@ -14,6 +14,7 @@ export class TemplateFiles {
   private readonly texts: string[]
   private readonly indented = new Map<string, string>()
   private readonly urls = new Map<string, string>()
+  private readonly hereDocuments = new Map<string, string>()
 
   /** The line end at the end of a file is left out: a template has its own after the file's name. */
   constructor(files: Files) {
@@ -34,7 +35,17 @@ export class TemplateFiles {
 
   /** A text with its files in place. */
   expand(text: string): string {
-    return text.includes('\ue001') ? text.replace(marks, (_, index) => this.texts[index] as string) : text
+    return text.replace(marks, (_, index) => this.texts[index] as string)
+  }
+
+  /** A here-document that brings files; kept, since nothing else stands in it as a rule. */
+  hereDocument(text: string): string {
+    const known = this.hereDocuments.get(text)
+    if (known !== undefined) return known
+    const made = hereDocument(text, this.expand(text))
+    if (this.hereDocuments.size > 15) this.hereDocuments.clear()
+    this.hereDocuments.set(text, made)
+    return made
   }
 
   /** Lines that are indented already, with their files in place, indented too. */

@@ -78,20 +78,21 @@ const structured = (files: TemplateFiles): Record<string, Helper> => ({
     // What looks like a mark and is none would be replaced at the end.
     if (values && TemplateFiles.count(text) !== marks) fileMarks.sound = false
     const block = yamlBlock(text, columns)
-    const value = block.startsWith('|') ? { value: text, text: block } : { value: whole, text: yamlFlow(whole) }
-    return `${marked(options, { ...value, columns })}\n`
+    if (block.startsWith('|')) return `${marked(options, { value: text, text: block, columns })}\n`
+    return `${marked(options, { value: whole(), text: yamlFlow(whole()), columns })}\n`
   }),
   /** `{{dataUrl text}}` or `{{#dataUrl}}…{{/dataUrl}}`: quoted, for Ignition's `source`. */
   dataUrl: given(function (this: unknown, ...args: unknown[]) {
     const options = args.pop() as Options
-    const text = args.length > 0 ? scalar(args[0], options) : writtenWith(files, this, options).whole
+    const text = args.length > 0 ? scalar(args[0], options) : writtenWith(files, this, options).whole()
     const url = files.url(text) ?? dataUrl(text)
     return `${marked(options, { value: url, text: `"${url}"` })}${args.length > 0 ? '' : '\n'}`
   }),
   /** `{{#place "0600" "/path"}}…{{/place}}`: a call of the shell function `place`, the text on its standard input. */
   place: given(function (this: unknown, mode: string, path: string, options: Options) {
-    const { text, whole } = writtenWith(files, this, options)
-    return `place ${mode} ${bareWord.test(path) ? path : shellWord(path)} ${hereDocument(text, whole)}`
+    const { text, marks } = writtenWith(files, this, options)
+    const here = marks > 0 ? files.hereDocument(text) : hereDocument(text)
+    return `place ${mode} ${bareWord.test(path) ? path : shellWord(path)} ${here}`
   }),
 })
 
@@ -117,7 +118,7 @@ function writtenWith(files: TemplateFiles, context: unknown, options: Options) {
     const marks = state.fileMarks.set - before
     // A value that looks like a mark is none, and never becomes a file.
     if (marks > 0 && TemplateFiles.count(text) !== marks) state.fileMarks.sound = false
-    return { text, whole: marks > 0 ? files.expand(text) : text, marks }
+    return { text, whole: () => (marks > 0 ? files.expand(text) : text), marks }
   } finally {
     state.depth--
   }
@@ -141,8 +142,9 @@ function scalar(value: unknown, options: Options): string {
 function given(helper: Helper): Helper {
   return function (this: unknown, ...args: never[]) {
     const options = args.at(-1) as unknown as Options
-    if (args.slice(0, -1).some((argument) => argument === undefined))
-      throw refusal(options, 'was given a variable that does not exist')
+    for (let i = 0; i < args.length - 1; i++) {
+      if (args[i] === undefined) throw refusal(options, 'was given a variable that does not exist')
+    }
     try {
       return helper.apply(this, args)
     } catch (error) {
