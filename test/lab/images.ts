@@ -25,8 +25,9 @@ export async function seededImages(lab: Lab, server: Server, artifacts: Artifact
     )
     images['stage one'][suite] = await lab.image(`stage-one-${suite}`, suite, async (root) => {
       // It stays in the image as another admin's data source would, and must not win over the seed later.
-      const source = { datasource_list: ['NoCloud'], datasource: { NoCloud: { seedfrom } } }
-      await writeFile(join(root, 'etc/cloud/cloud.cfg.d/80-source.cfg'), `${JSON.stringify(source)}\n`)
+      // One key a line: ds-identify reads it with the shell, not as YAML.
+      const source = `datasource_list: [NoCloud]\ndatasource:\n  NoCloud:\n    seedfrom: ${seedfrom}\n`
+      await writeFile(join(root, 'etc/cloud/cloud.cfg.d/80-source.cfg'), source)
     })
   }
   return images
