@@ -13,9 +13,8 @@ CREATE TABLE "admin_tokens" (
 CREATE TABLE "alarms" (
 	"device_id" text NOT NULL,
 	"about" text NOT NULL,
-	"hour" integer NOT NULL,
 	"at" timestamp with time zone NOT NULL,
-	CONSTRAINT "alarms_device_id_about_hour_pk" PRIMARY KEY("device_id","about","hour")
+	CONSTRAINT "alarms_device_id_about_pk" PRIMARY KEY("device_id","about")
 );
 --> statement-breakpoint
 CREATE TABLE "audit" (

@@ -23,9 +23,8 @@ import { reporter } from './services/report.ts'
 export function createApp(context: Context, operations: Operations = operationsOf(context)): OpenAPIHono {
   const app = new OpenAPIHono<{ Variables: RequestVars }>()
   const tokens = adminTokens(context)
-  app.use(requestId(), observed(operations))
+  app.use(requestId(), serverTime(context.now), observed(operations))
   app.onError(withFreshNonce(context, onError(context.log)))
-  app.use('/v1/*', serverTime(context.now))
   app.route('/', healthRoutes(operations.ready))
   app.use(refusedWhileDraining(operations))
   app.route('/', metricsRoutes(operations.metrics, requireToken(tokens, 'read')))
@@ -33,9 +32,9 @@ export function createApp(context: Context, operations: Operations = operationsO
     '/',
     deviceRoutes({
       ...context,
-      enroll: enroller({ ...context, compose: composer(context) }),
+      enroll: enroller({ ...context, compose: composer(context), unknownKey: operations.metrics.unknownKey }),
       redeem: (request) => redeem(context, request),
-      report: reporter({ ...context, redact: redactor(context) }),
+      report: reporter({ ...context, redact: redactor(context), dropped: operations.metrics.reportDropped }),
     }),
   )
   app.route('/', adminRoutes(context, tokens))
@@ -46,7 +45,7 @@ export function createApp(context: Context, operations: Operations = operationsO
 /** The boot listener's routes: plain HTTP, so no claim and no admin route. */
 export function createBootApp(context: Context, operations: Operations = operationsOf(context)): Hono {
   const app = new Hono<{ Variables: RequestVars }>()
-  app.use(requestId(), observed(operations))
+  app.use(requestId(), serverTime(context.now), observed(operations))
   app.onError(onError(context.log))
   app.route('/', healthRoutes(operations.ready))
   app.use(refusedWhileDraining(operations))

@@ -93,7 +93,7 @@ const Settings = z.object({
   ROLLCALL_TLS_KEY: pem('').optional(),
   ROLLCALL_TLS_CA: pem('CERTIFICATE').optional(),
   ROLLCALL_SEALING_KEY_FILE: z.string().optional(),
-  ROLLCALL_K3S_SCRIPT_URL: webUrl.default('https://get.k3s.io'),
+  ROLLCALL_K3S_SCRIPT_URL: webUrl.default('https://raw.githubusercontent.com/k3s-io/k3s/{version}/install.sh'),
   ROLLCALL_K3S_ARTIFACT_URL: webUrl.default('https://github.com/k3s-io/k3s/releases/download'),
   ROLLCALL_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ROLLCALL_DRAIN_SECONDS: whole(0, 3_600).default(25),

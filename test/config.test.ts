@@ -71,7 +71,7 @@ test('has the defaults that scripts rely on', () => {
   assert.is(config.host, undefined)
   assert.is(config.databaseUrl, undefined)
   assert.equal(config.k3s, {
-    scriptUrl: 'https://get.k3s.io',
+    scriptUrl: 'https://raw.githubusercontent.com/k3s-io/k3s/{version}/install.sh',
     artifactUrl: 'https://github.com/k3s-io/k3s/releases/download',
   })
 })

@@ -36,11 +36,10 @@ export const observed = ({ log, metrics }: Edge): MiddlewareHandler<{ Variables:
 }
 
 /** Requests that come over kept-alive connections after the server was told to end. */
-export const refusedWhileDraining = ({ draining, now }: Edge): MiddlewareHandler => {
+export const refusedWhileDraining = ({ draining }: Edge): MiddlewareHandler => {
   return async (c, next) => {
     if (!draining()) return next()
     c.header('Connection', 'close')
-    if (c.req.path.startsWith('/v1/')) c.header('Rollcall-Time', String(now()))
     throw new AppError('shutting_down')
   }
 }

@@ -21,14 +21,17 @@ export function problem(c: Context, error: AppError, headers: Record<string, str
   if (status === 503) all['Retry-After'] = String(retryAfter(error))
   if (error.code === 'token_invalid' || error.code === 'credential_invalid') all['WWW-Authenticate'] = 'Bearer'
   if (wantsText(c.req.header('accept'))) {
-    return c.body(textForm(error), status, { ...all, 'Content-Type': 'text/plain; charset=utf-8' })
+    return c.body(textForm(error, isDetailed(c, error)), status, {
+      ...all,
+      'Content-Type': 'text/plain; charset=utf-8',
+    })
   }
   return c.body(JSON.stringify(jsonForm(c, error)), status, { ...all, 'Content-Type': 'application/problem+json' })
 }
 
 /** The one line that shells and consoles show: `code: detail`, or the code alone. */
-export function textForm(error: AppError): string {
-  const detail = error.detail?.replace(/\s+/g, ' ').trim()
+export function textForm(error: AppError, detailed = false): string {
+  const detail = (detailed ? detailOf(error) : error.detail)?.replace(/\s+/g, ' ').trim()
   return detail ? `${error.code}: ${detail}` : error.code
 }
 
@@ -74,12 +77,23 @@ function jsonForm(c: Context, error: AppError) {
     type: `urn:rollcall:problem:${error.code}`,
     title: error.title,
     status: error.status,
-    detail: error.detail,
+    detail: isDetailed(c, error) ? detailOf(error) : error.detail,
     instance: path.replace(secretPath, '$1'),
     code: error.code,
     request_id: c.get('requestId') ?? '',
     errors: error.errors,
   }
+}
+
+// What is proved by a signature says nothing of its failure before that: these routes give a detail only where one was meant.
+const proved = new Set(['/v1/claim', '/v1/join'])
+
+const isDetailed = (c: Context, { code }: AppError) => code !== 'internal' && !proved.has(c.req.path)
+
+/** The refusal's own words, else its first reason, else what its code means. */
+function detailOf(error: AppError): string {
+  const [first] = error.errors ?? []
+  return error.detail ?? (first && [first.path, first.reason].filter(Boolean).join(': ')) ?? error.title
 }
 
 function retryAfter(error: AppError): number {

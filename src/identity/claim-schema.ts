@@ -34,8 +34,8 @@ export const ClaimPayload = z.object({
   ...addressed,
   /** Unix seconds of the device's clock; a diagnostic, it decides nothing */
   iat: z.number().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER).optional(),
-  /** Seconds */
-  uptime: count.optional(),
+  /** Seconds, as /proc/uptime has them */
+  uptime: z.number().min(0).optional(),
   bootcount: count.optional(),
   /** What SMBIOS says; never proof */
   hw: z
@@ -55,12 +55,12 @@ export const ClaimPayload = z.object({
 })
 export type ClaimPayload = z.output<typeof ClaimPayload>
 
-/** Payload of `ztp-join+jwt`. A `sub` or `ath` of any form is read: a wrong one is `bad_signature`, as PROTOCOL.md has it. */
+/** Payload of `ztp-join+jwt`. A `sub` or `ath` that is missing or no string is read as empty: a wrong one is `bad_signature`, as PROTOCOL.md has it. */
 export const JoinPayload = z.object({
-  sub: z.string(),
+  sub: z.string().catch(''),
   ...addressed,
   /** base64url SHA-256 of the join token */
-  ath: z.string(),
+  ath: z.string().catch(''),
 })
 export type JoinPayload = z.output<typeof JoinPayload>
 

@@ -65,7 +65,7 @@ export function planLine(line: PlanInput): Plan {
 
 const refused = (reason: string, path?: string): Plan => ({ kind: 'refused', reason, ...(path ? { path } : {}) })
 
-function planCreate({ pin, places }: PlanInput, input: ImportInput): Plan {
+function planCreate({ pin, places, mayLower }: PlanInput, input: ImportInput): Plan {
   if (input.profile === undefined) return refused('a new device needs one', 'profile')
   const profile = places.profile({ name: input.profile })
   const cluster = input.cluster === undefined ? null : places.cluster({ name: input.cluster })
@@ -74,6 +74,10 @@ function planCreate({ pin, places }: PlanInput, input: ImportInput): Plan {
   const next = { ...empty, ...given(input, empty), serial: input.serial.trim() }
   const wrong = misplaced(next, profile, cluster)
   if (wrong) return wrong
+  const to = placement(next, profile, cluster)
+  if (!mayLower && lowers({ ...to, minAssurance: null }, to)) {
+    return refused('below the profile needs scope admin', 'min_assurance')
+  }
   return {
     kind: 'create',
     next: { ...next, profile_id: profile.id, cluster_id: cluster?.id ?? null },

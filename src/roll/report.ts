@@ -71,8 +71,8 @@ function readWebhook(json: Record<string, unknown>): Report | undefined {
 /** cloudinit/config/cc_phone_home.py posts `instance_id=…&hostname=…&fqdn=…` and public keys. */
 function readForm(body: string): Report | undefined {
   const form = new URLSearchParams(body)
-  if (!form.has('instance_id') && !form.has('hostname')) return undefined
-  const fields = ['instance_id', 'hostname', 'fqdn', 'pub_key_rsa', 'pub_key_ecdsa', 'pub_key_ed25519']
+  const fields = ['instance_id', 'hostname', 'fqdn', 'pub_key_rsa', 'pub_key_ecdsa', 'pub_key_ed25519', 'pub_key_dsa']
+  if (!fields.some((field) => form.has(field))) return undefined
   const detail = words(Object.fromEntries(fields.map((field) => [field, form.get(field) ?? undefined])))
   return { source: 'phone-home', name: 'phone_home', result: 'ok', detail, step: false, applied: false, ready: false }
 }

@@ -3,8 +3,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Builtins } from '../documents/compile.ts'
 import { builtins } from '../documents/profile.ts'
+import { slimScript } from '../documents/slim-script.ts'
 
-/** What templates may bring in by name, from `templates/`. */
+/** What templates may bring in by name, from `templates/`; without comments, since each document carries it. */
 const scripts = ['rollcall-node.sh'] as const
 
 /**
@@ -16,7 +17,7 @@ export function builtinTemplates(folder = join(packageRoot(), 'templates')): Bui
   const documents = builtins.map((name) => [name, whole(read(`${name.slice('builtin:'.length)}.hbs`), read)])
   return {
     documents: Object.fromEntries(documents) as Builtins['documents'],
-    files: Object.fromEntries(scripts.map((name) => [name, read(name)])),
+    files: Object.fromEntries(scripts.map((name) => [name, slimScript(read(name))])),
   }
 }
 

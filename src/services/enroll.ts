@@ -21,6 +21,8 @@ export type EnrollAnswer = { body: string; contentType: string; enrollment: stri
 
 export type EnrollDeps = Pick<Context, 'sql' | 'db' | 'vault' | 'keys' | 'settings' | 'now' | 'random' | 'log'> & {
   compose: Composer
+  /** Counts claims by a key that is not pinned for their serial. */
+  unknownKey: () => void
 }
 
 /** Seconds after its answer in which the byte-identical claim gets the same answer again. */
@@ -36,7 +38,7 @@ const together = { max: 64, inFlight: 2 } as const
  */
 export function enroller(deps: EnrollDeps): (raw: Uint8Array) => Promise<EnrollAnswer> {
   const parts = claimParts(deps)
-  const prove = { keys: new KeyCache(), strangerKey: strangerAlarm(deps) }
+  const prove = { keys: new KeyCache(), strangerKey: strangerAlarm(deps), unknownKey: deps.unknownKey }
   const select = batcher<ClaimLookup, ClaimRow | undefined>({
     ...together,
     run: (claims) => selectClaims(deps.sql, claims),
@@ -103,11 +105,14 @@ async function accept({ deps, parts, write }: Desk, claim: Claim, row: ClaimRow,
     serverTaken: row.sole_server !== null && row.sole_server !== row.device_id,
   })
   const cluster = await parts.cluster(row.cluster_id as string, row.cluster_version as number)
-  if (row.nonce_used) throw new AppError('claim_replayed')
+  if (row.nonce_used) throw replayed()
   const { enrollment, answer } = mintEnrollment(deps, { claim, row, proof, role, profile, cluster })
   await commit(write, enrollment)
   return answer
 }
+
+const replayed = (cause?: unknown) =>
+  new AppError('claim_replayed', { detail: 'the nonce was used already: get another one', cause })
 
 /** The database has the last word on everything that may happen once. */
 async function commit(write: Desk['write'], enrollment: NewEnrollment): Promise<void> {
@@ -116,7 +121,7 @@ async function commit(write: Desk['write'], enrollment: NewEnrollment): Promise<
       throw new AppError('claim_replayed', { detail: 'another claim of this device came first' })
   } catch (error) {
     const constraint = brokenConstraint(error)
-    if (constraint === 'redeemed_nonces_pkey') throw new AppError('claim_replayed', { cause: error })
+    if (constraint === 'redeemed_nonces_pkey') throw replayed(error)
     if (constraint === 'devices_sole_server_of')
       throw new AppError('state_conflict', {
         detail: 'the cluster is on SQLite and has its one server already',

@@ -14,6 +14,8 @@ export type ProveDeps = {
   keys: KeyCache
   /** Told of a verified key that is not the device's own: the only forgery that may raise an alarm. */
   strangerKey: (deviceId: string, thumbprint: string) => void
+  /** Counts a `kid` that is not pinned for its serial. */
+  unknownKey: () => void
 }
 
 type Verdict = { thumbprint: string } | 'unknown' | 'forged'
@@ -38,6 +40,7 @@ async function lookUp(claim: Claim, row: ClaimRow | undefined, deps: ProveDeps):
   if (source.kind === 'jwk') return proveByJwk(claim, source, row, deps)
   if (row?.jwk && row.thumbprint === source.thumbprint) return proveByKey(claim, row.jwk, source.thumbprint, deps)
   await dummyVerify(claim.header.alg, claim.signingInput)
+  deps.unknownKey()
   return 'unknown'
 }
 

@@ -2,7 +2,7 @@ import { AppError } from '../errors.ts'
 import { identityFromInput, type PinnedKey } from '../identity/public-key.ts'
 import { newId } from '../ids.ts'
 import { type DeviceInput, normaliseMac } from '../roll/device-input.ts'
-import { placementErrors } from '../roll/placement.ts'
+import { lowers, placementErrors } from '../roll/placement.ts'
 import { parseSerial } from '../roll/serial.ts'
 import { type DeviceState, isTombstone } from '../roll/state.ts'
 import { recordAudit } from '../store/audit.ts'
@@ -22,17 +22,23 @@ import { rollTransaction } from './roll-transaction.ts'
 
 /**
  * Puts a device on the roll.
- * @throws AppError `invalid`; `already_exists` for a serial, given hostname or key that is taken; `state_conflict` for a serial
+ * @param demandAdmin called when the device is to prove less than its profile asks; throws `forbidden` for who may not say so
+ * @throws AppError `invalid`, `forbidden`; `already_exists` for a serial, given hostname or key that is taken; `state_conflict` for a serial
  *   that was revoked or retired: only `reinstate` brings it back
  */
-export function registerDevice(context: Context, actor: Actor, input: DeviceInput): Promise<ShownDevice> {
+export function registerDevice(
+  context: Context,
+  actor: Actor,
+  input: DeviceInput,
+  demandAdmin: () => void,
+): Promise<ShownDevice> {
   const { serial, serialKey } = parseSerial(input.serial)
   const pin = input.identity && identityFromInput(input.identity)
   const now = context.now()
   return rollTransaction(context, async (tx) => {
     refuseKnown(await lockDevice(tx, serialKey))
     const id = newId('dev', now, context.random(12))
-    const row = await toRow(tx, id, now, { ...input, serial })
+    const row = await toRow(tx, { id, now, demandAdmin }, { ...input, serial })
     await insertDevice(tx, row)
     if (pin) await pinIdentity(tx, id, date(now), toPin(pin))
     const detail = { by: actor.name, profile: input.profile, cluster: input.cluster ?? null, hostname: row.hostname }
@@ -54,12 +60,16 @@ function refuseKnown(known: { state: string } | undefined): void {
   throw new AppError('state_conflict', { detail: `the serial is on the roll as ${known.state}: reinstate it instead` })
 }
 
-async function toRow(tx: Drizzle, id: string, now: number, input: DeviceInput) {
+type Entry = { id: string; now: number; demandAdmin: () => void }
+
+async function toRow(tx: Drizzle, { id, now, demandAdmin }: Entry, input: DeviceInput) {
   const place = await findPlace(tx, { profile: input.profile, cluster: input.cluster ?? null })
   const { profile, cluster } = place
   const minAssurance = input.min_assurance ?? null
   const role = input.role ?? profile.role
-  refuse(placementErrors({ role, minAssurance, profileMinimum: profile.minAssurance, cluster }))
+  const placement = { role, minAssurance, profileMinimum: profile.minAssurance, cluster }
+  refuse(placementErrors(placement))
+  if (lowers({ ...placement, minAssurance: null }, placement)) demandAdmin()
   const { serial, hostname: given } = input
   const hostname = cluster ? await chooseHostname(tx, { clusterId: cluster.id, serial, given }) : (given ?? null)
   return {

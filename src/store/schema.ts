@@ -305,7 +305,7 @@ export const audit = pgTable(
   (t) => [index('audit_by_target').on(t.target, t.id)],
 )
 
-/** At most one alarm a device and key an hour: the primary key enforces it. */
+/** At most one alarm a device and key an hour: when the last one was raised. */
 export const alarms = pgTable(
   'alarms',
   {
@@ -313,10 +313,9 @@ export const alarms = pgTable(
       .notNull()
       .references(() => devices.id),
     about: text().notNull(),
-    hour: integer().notNull(),
     at: at().notNull(),
   },
-  (t) => [primaryKey({ columns: [t.deviceId, t.about, t.hour] })],
+  (t) => [primaryKey({ columns: [t.deviceId, t.about] })],
 )
 
 /** Answers kept for 24 h, so that a repeated admin request changes nothing. */

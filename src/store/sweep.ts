@@ -10,7 +10,7 @@ const lock = 7_104_223
  * Deletes what no clock can need any more, a small batch a table. One replica at a time does it.
  * - nonces: one of 420 s and 30 s ahead is refused by its age, so 15 minutes are more than enough
  * - answers kept for an Idempotency-Key: 24 h (PROTOCOL.md, "Admin API")
- * - alarms: they only say that this hour's is written
+ * - alarms: they only say whether one was raised within the last hour
  * @returns rows deleted
  */
 export async function sweep(sql: Sql, now: number): Promise<number> {
@@ -23,7 +23,7 @@ export async function sweep(sql: Sql, now: number): Promise<number> {
     const answers = await tx`
       delete from idempotency where ctid in (
         select ctid from idempotency where created_at < to_timestamp(${now - 86_400}) order by created_at limit ${batch})`
-    const alarms = await tx`delete from alarms where hour < ${Math.floor(now / 3600) - 1}`
+    const alarms = await tx`delete from alarms where at < to_timestamp(${now - 7_200})`
     return nonces.count + answers.count + alarms.count
   })
 }

@@ -33,14 +33,15 @@ const postgresError = (code: string, message = 'broken') =>
 
 const test = suite('problem')
 
-test('writes each code with its status, title and nothing else', async () => {
+test('writes each code with its status and title, which is its detail where there is no other', async () => {
   for (const [code, [status, title]] of Object.entries(codes)) {
     const answer = await throwing(new AppError(code as Code)).request('/x')
     assert.is(answer.status, status)
     assert.is(answer.headers.get('content-type'), 'application/problem+json')
     const { request_id, ...rest } = await json(answer)
     assert.match(String(request_id), /^[0-9a-f-]{36}$/)
-    assert.equal(rest, { type: `urn:rollcall:problem:${code}`, title, status, instance: '/x', code })
+    const detail = code === 'internal' ? {} : { detail: title }
+    assert.equal(rest, { type: `urn:rollcall:problem:${code}`, title, status, ...detail, instance: '/x', code })
   }
 })
 
@@ -51,13 +52,17 @@ test('shows detail and field errors', async () => {
   assert.equal(body.errors, errors)
 })
 
-test('is one line for whoever accepts text, the code alone without a detail', async () => {
+test('is one line for whoever accepts text', async () => {
   const ask = async (error: AppError, accept: string) => {
     const answer = await throwing(error).request('/x', { headers: { accept } })
     return [answer.headers.get('content-type'), await answer.text()]
   }
   const text = 'text/plain; charset=utf-8'
-  assert.equal(await ask(new AppError('nonce_invalid'), 'text/plain'), [text, 'nonce_invalid'])
+  const errors = [{ path: 'serial', reason: 'is a placeholder' }]
+  assert.equal(await ask(new AppError('invalid', { errors }), 'text/plain'), [
+    text,
+    'invalid: serial: is a placeholder',
+  ])
   const long = new AppError('busy', { detail: 'two\nlines' })
   assert.equal(await ask(long, 'text/html;q=0.1, text/plain'), [text, 'busy: two lines'])
   for (const accept of ['*/*', 'application/json, text/plain;q=0.5', 'text/plain;q=0', 'application/json,text/plain']) {

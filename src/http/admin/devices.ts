@@ -87,7 +87,7 @@ export const deviceRoutes = () =>
       )
     })
     .openapi(create, async (c) => {
-      const device = await registerDevice(c.var.context, actor(c), c.req.valid('json'))
+      const device = await registerDevice(c.var.context, actor(c), c.req.valid('json'), () => requireScope(c, 'admin'))
       const Location = `/api/v1/devices/${encodeURIComponent(device.body.serial)}`
       return c.json(device.body, 201, { ETag: etag(device), Location })
     })

@@ -1,10 +1,14 @@
 import { Hono, type MiddlewareHandler } from 'hono'
-import { collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
 
 /** What is counted, by route pattern: no path, no serial, no token ever becomes a label. */
 export type Metrics = {
   registry: Registry
   observe: (labels: { method: string; route: string; status: number }, seconds: number) => void
+  /** A claim named a key that is not pinned for its serial: guessing, or a box whose key changed. */
+  unknownKey: () => void
+  /** A report over its device's cap was dropped. */
+  reportDropped: () => void
 }
 
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30]
@@ -20,7 +24,16 @@ export function createMetrics(): Metrics {
     buckets,
     registers: [registry],
   })
-  return { registry, observe: (labels, seconds) => requests.observe(labels, seconds) }
+  const count = (name: string, help: string) => {
+    const counter = new Counter({ name, help, registers: [registry] })
+    return () => counter.inc()
+  }
+  return {
+    registry,
+    observe: (labels, seconds) => requests.observe(labels, seconds),
+    unknownKey: count('rollcall_claims_unknown_key_total', 'Claims by a kid that is not pinned for their serial'),
+    reportDropped: count('rollcall_reports_dropped_total', "Reports dropped over their device's cap"),
+  }
 }
 
 /** `GET|HEAD /metrics`, for whoever `allowed` lets through. */

@@ -88,7 +88,7 @@ test('405: another method, with what the path answers', async () => {
 test('the text form is the same refusal', async () => {
   const headers = { accept: 'text/plain' }
   const none = await desk.call('GET', '/clusters/x', undefined, { headers })
-  assert.is(none.text, 'not_found')
+  assert.is(none.text, 'not_found: Nothing here')
   const scope = await desk.call('POST', '/clusters', clusterInput('x'), { as: 'read', headers })
   assert.is(scope.text, 'forbidden: this needs a token of scope admin')
 })

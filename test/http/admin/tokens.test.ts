@@ -20,7 +20,7 @@ test('401: no token, half a token, another scheme, an unknown one: the same answ
   for (const { status, body, headers } of answers) {
     assert.is(status, 401)
     assert.is(body.code, 'token_invalid')
-    assert.is(body.detail, undefined)
+    assert.is(body.detail, 'The token is missing, unknown or ended')
     assert.is(headers.get('www-authenticate'), 'Bearer')
   }
 })
