@@ -2,7 +2,7 @@ import type { DeviceState } from '../roll/state.ts'
 import { recordAudit } from '../store/audit.ts'
 import type { NewDevice } from '../store/devices.ts'
 import { date } from '../store/time.ts'
-import { emptyCluster, type LiveEnrollment, lockLiveEnrollment, markCompromised } from '../store/tombstones.ts'
+import { emptyCluster, lockLiveEnrollment, markCompromised, redeemedClusters } from '../store/tombstones.ts'
 import type { Command } from './command-device.ts'
 import { endLiveEnrollment } from './end-enrollment.ts'
 
@@ -13,10 +13,8 @@ import { endLiveEnrollment } from './end-enrollment.ts'
 export async function buryDevice(command: Command, state: DeviceState): Promise<Partial<NewDevice>> {
   const { context, tx, row } = command
   const live = await lockLiveEnrollment(tx, row.id)
-  if (live) {
-    await endLiveEnrollment(context, tx, live, state === 'revoked' ? 'revoked' : 'retired')
-    await settleCluster(command, live, state)
-  }
+  if (live) await endLiveEnrollment(context, tx, live, state === 'revoked' ? 'revoked' : 'retired')
+  await settleClusters(command, state)
   return {
     state,
     stateSince: date(context.now()),
@@ -29,20 +27,25 @@ export async function buryDevice(command: Command, state: DeviceState): Promise<
   }
 }
 
-/** What becomes of the cluster whose server goes. */
-async function settleCluster(command: Command, live: LiveEnrollment, state: DeviceState): Promise<void> {
+/** What becomes of the clusters that the device was a server of. */
+async function settleClusters(command: Command, state: DeviceState): Promise<void> {
   const { context, tx, row } = command
   const at = date(context.now())
   if (row.soleServerOf !== null) {
     const token = state === 'revoked' ? newServerToken(command, row.soleServerOf) : undefined
     await emptyCluster(tx, row.soleServerOf, at, token)
-    return
   }
-  // It has the server token, and with it the CA keys (DESIGN.md, "K3s rules"). One that was only retired is still trusted.
-  if (state !== 'revoked' || live.role !== 'server' || !live.redeemedAt) return
-  const name = await markCompromised(tx, live.clusterId, at)
-  if (name === undefined) return
-  await recordAudit(tx, context.now(), command.actor, 'cluster.compromised', `cluster:${name}`, { device: row.serial })
+  if (state !== 'revoked' || row.state === 'revoked') return
+  // Whoever once redeemed has the server token, and with it the CA keys (DESIGN.md, "K3s rules"); that its enrollment was
+  // replaced or ended since takes nothing from it. One that is only retired is still trusted.
+  for (const cluster of await redeemedClusters(tx, row.id)) {
+    if (cluster === row.soleServerOf) continue
+    const name = await markCompromised(tx, cluster, at)
+    if (name === undefined) continue
+    await recordAudit(tx, context.now(), command.actor, 'cluster.compromised', `cluster:${name}`, {
+      device: row.serial,
+    })
+  }
 }
 
 function newServerToken({ context }: Command, clusterId: string): Uint8Array {

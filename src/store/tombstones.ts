@@ -1,4 +1,4 @@
-import { and, eq, isNull, sql } from 'drizzle-orm'
+import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
 import { clusters, enrollments } from './schema.ts'
 
@@ -51,6 +51,15 @@ export async function endEnrollment(
       ...(end.redacted === undefined ? {} : { documentRedacted: end.redacted }),
     })
     .where(eq(enrollments.id, id))
+}
+
+/** The clusters whose server token a device was ever given. */
+export async function redeemedClusters(tx: Drizzle, deviceId: string): Promise<string[]> {
+  const rows = await tx
+    .selectDistinct({ clusterId: enrollments.clusterId })
+    .from(enrollments)
+    .where(and(eq(enrollments.deviceId, deviceId), isNotNull(enrollments.redeemedAt)))
+  return rows.map(({ clusterId }) => clusterId)
 }
 
 /** A server that knew the cluster's token and CA keys is no longer trusted. @returns the cluster's name, if its state changed */

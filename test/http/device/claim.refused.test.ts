@@ -98,6 +98,21 @@ test('raises one alarm an hour for a proven stranger under a known serial, none 
   assert.equal(await alarms(), [{ device_id: knownId, name: 'alarm.stranger_key', key: stranger.thumbprint }])
 })
 
+test('keeps a stranger with many keys from filling a timeline', async () => {
+  desk.world.clock.now += 7_200
+  const alarms = async () => {
+    const rows = await desk.world.db.execute(sql`select 1 from events where name = 'alarm.stranger_key'`)
+    return rows.length
+  }
+  const before = await alarms()
+  for (let i = 0; i < 12; i++) {
+    const other = new FakeDevice('SN-1')
+    await desk.claim(other.claim(await desk.nonce(), {}, { kid: undefined, jwk: other.jwk }))
+  }
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  assert.is((await alarms()) - before, 3)
+})
+
 test('says nothing of a serial when certificate or TPM evidence is not trusted', async () => {
   const nonce = await desk.nonce()
   for (const sub of ['SN-1', 'SN-404']) {
