@@ -58,8 +58,13 @@ test('learns which it is once it proved itself, and every secret it was given is
   assert.is(await codeOf(desk.enrol(retired.device)), 'device_revoked')
   await verb(retired.device, 'retire')
   assert.is(await codeOf(desk.enrol(retired.device)), 'device_revoked')
-  await verb(retired.device, 'reinstate')
-  assert.is((await desk.enrol(retired.device)).status, 200)
+})
+
+test('may enrol again once it is reinstated', async () => {
+  const box = await server()
+  await verb(box.device, 'retire')
+  await verb(box.device, 'reinstate')
+  assert.is((await desk.enrol(box.device)).status, 200)
 })
 
 test('leaves its cluster compromised if it ever knew the server token, whatever became of that enrollment', async () => {
