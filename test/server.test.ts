@@ -6,6 +6,7 @@ import { connect as connectTls } from 'node:tls'
 import { Hono } from 'hono'
 import pino from 'pino'
 import * as assert from 'uvu/assert'
+import { serverTime } from '../src/http/device/routes.ts'
 import { observed, refusedWhileDraining } from '../src/http/edge.ts'
 import { createMetrics } from '../src/http/ops/metrics.ts'
 import { onError } from '../src/http/problem.ts'
@@ -37,7 +38,7 @@ async function slowServer() {
   const edge = { log, metrics: createMetrics(), draining: () => state.draining, now: () => now }
   const app = new Hono()
   app.onError(onError(log))
-  app.use(observed(edge) as never, refusedWhileDraining(edge))
+  app.use(serverTime(edge.now), observed(edge) as never, refusedWhileDraining(edge))
   app.get('/slow', async (c) => {
     await slow
     return c.text('done')
