@@ -17,7 +17,10 @@ function read(make: typeof csvReader, text: string | Uint8Array, piece = 1 << 20
 const csv = (text: string | Uint8Array) => read(csvReader, text)
 const ndjson = (text: string | Uint8Array) => read(ndjsonReader, text)
 
-const reason = (line: ImportLine | undefined) => (line && 'reason' in line ? `${line.line}: ${line.reason}` : undefined)
+const reason = (line: ImportLine | undefined) => {
+  if (!line || !('reason' in line)) return undefined
+  return `${line.line}: ${line.path ? `${line.path}: ` : ''}${line.reason}`
+}
 const headerErrors = (text: string | Uint8Array): unknown => {
   try {
     csv(text)
