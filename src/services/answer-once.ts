@@ -53,8 +53,7 @@ async function runInside(context: Context, attempt: Attempt): Promise<Answer | u
     await context.db.transaction(async (inner) => {
       const outcome = await attempt.run({ ...context, db: inner })
       answer = outcome.answer
-      // Its cause tells the transaction whether there is still a connection to undo anything on.
-      if (outcome.refused) throw new Undone('undone', { cause: outcome.refused })
+      if (outcome.refused) throw new Undone()
     })
   } catch (error) {
     if (!(error instanceof Undone)) throw error

@@ -23,10 +23,17 @@ export type DatabaseOptions = {
   connection?: postgres.Options<Record<string, never>>
 }
 
+/**
+ * Milliseconds after which Postgres ends a transaction that nobody goes on with. Longer than an upload may take (server.ts,
+ * `requestTimeout`): an import's transaction waits for its sender.
+ */
+const idleInTransaction = 360_000
+
 /** Opens both pools. Connects lazily: an unreachable database shows at the first query. */
 export function openDatabase(url: string, options: DatabaseOptions = {}): Database {
   const pool = options.pool ?? 8
-  const common = { onnotice: () => {}, connect_timeout: 10, ...options.connection }
+  const connection = { idle_in_transaction_session_timeout: idleInTransaction, ...options.connection?.connection }
+  const common = { onnotice: () => {}, connect_timeout: 10, ...options.connection, connection }
   const open = (max: number) => guardTransactions(postgres(url, { ...common, max }))
   const sql = lastingClient(() => open(pool))
   // Each client that replaces the first must have been through drizzle's hands as well, for its type parsers.

@@ -1,5 +1,6 @@
-import type { Sql, TransactionSql } from 'postgres'
+import type { PendingQuery, Row, Sql, TransactionSql } from 'postgres'
 
+/** `over`: ended, or its connection is gone. */
 type Life = { over: boolean }
 type Body = (tx: TransactionSql) => unknown
 
@@ -29,34 +30,44 @@ async function survive(life: Life, body: Body, tx: TransactionSql): Promise<unkn
     const settled = Array.isArray(result) ? await Promise.all(result) : result
     return life.over ? await never() : settled
   } catch (error) {
-    if (life.over || isLoss(error)) return never()
+    if (life.over) return never()
     throw error
   }
 }
 
-/** The same statements, refused once the transaction is over. */
+/** The same statements, refused once the transaction is over; each tells `life` when it finds the connection gone. */
 function guardScope(life: Life, tx: TransactionSql): TransactionSql {
   const alive = () => {
     if (life.over) throw Object.assign(new Error('the transaction is over'), { code: 'CONNECTION_CLOSED' })
   }
+  const savepoint = async (...args: unknown[]) => {
+    alive()
+    const body = args.pop() as Body
+    let refusal: unknown
+    const run = (inner: TransactionSql) =>
+      survive(life, body, inner).catch((error) => {
+        refusal = error
+        throw error
+      })
+    try {
+      return await (tx.savepoint as (...args: unknown[]) => Promise<unknown>)(...args, run)
+    } catch (error) {
+      // What the body did not throw comes from SAVEPOINT or ROLLBACK TO, which are sent behind the scope's back.
+      if (error !== refusal) noteLoss(life, error)
+      throw error
+    }
+  }
   return new Proxy(tx, {
     apply: (target, self, args) => {
       alive()
-      return Reflect.apply(target as never, self, args)
+      return watched(life, Reflect.apply(target as never, self, args))
     },
     get: (target, name, receiver) => {
-      if (name === 'savepoint') {
-        return (...args: unknown[]) => {
-          alive()
-          const body = args.pop() as Body
-          const savepoint = target.savepoint as (...args: unknown[]) => Promise<unknown>
-          return savepoint(...args, (inner: TransactionSql) => survive(life, body, inner))
-        }
-      }
+      if (name === 'savepoint') return savepoint
       if (name === 'unsafe') {
         return (...args: Parameters<TransactionSql['unsafe']>) => {
           alive()
-          return target.unsafe(...args)
+          return watched(life, target.unsafe(...args))
         }
       }
       return Reflect.get(target, name, receiver)
@@ -64,16 +75,29 @@ function guardScope(life: Life, tx: TransactionSql): TransactionSql {
   })
 }
 
+/** A query runs once somebody waits for it: `catch` would start it, so its own way to fail is looked at instead. */
+function watched<T>(life: Life, made: T): T {
+  if (!(made instanceof Promise)) return made
+  const query = made as unknown as PendingQuery<Row[]> & { reject: (error: unknown) => void }
+  const { reject } = query
+  query.reject = (error) => {
+    noteLoss(life, error)
+    reject(error)
+  }
+  return made
+}
+
 const never = () => new Promise<never>(() => {})
 
-const lost = /^(?:CONNECTION_\w+|CONNECT_TIMEOUT|E[A-Z]+|08\w{3}|57P0[1-5]|25P0[34])$/
+// postgres.js' codes, the socket's, and those of its TLS.
+const lost = /^(?:CONNECTION_\w+|CONNECT_TIMEOUT|E[A-Z]+|ERR_SSL_\w+)$/
 
-/** Whether the connection is gone: by postgres.js' codes, the socket's, or because Postgres said that it ends it. */
-function isLoss(thrown: unknown): boolean {
-  for (let error = thrown, depth = 0; error instanceof Error && depth < 8; error = error.cause, depth++) {
-    const { code, severity } = error as { code?: unknown; severity?: unknown }
-    if (severity === 'FATAL' || severity === 'PANIC') return true
-    if (typeof code === 'string' && lost.test(code)) return true
-  }
-  return false
+/**
+ * Only for what a statement of this transaction was rejected with: the body may fail with a like error of any other socket, e.g. of a
+ * client that ended its upload, and then there is a connection that waits for its ROLLBACK.
+ */
+function noteLoss(life: Life, error: unknown): void {
+  const { code, severity } = (error ?? {}) as { code?: unknown; severity?: unknown }
+  const ended = severity === 'FATAL' || severity === 'PANIC'
+  if (ended || (severity === undefined && typeof code === 'string' && lost.test(code))) life.over = true
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import * as assert from 'uvu/assert'
+import { AppError } from '../../src/errors.ts'
 import { type Database, openDatabase } from '../../src/store/database.ts'
 import { testDatabase } from '../postgres.ts'
 import { suite } from '../suite.ts'
@@ -72,6 +73,50 @@ test('while idle: what comes later neither ends the process nor runs outside of 
   await sleep(200)
   assert.ok(went instanceof Error)
   assert.equal(await notes(), [])
+})
+
+const aborted = () => Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
+const refusals: Record<string, () => Error> = {
+  'a socket that is not this connection': aborted,
+  'a refusal because of one': () => new AppError('request_invalid', { cause: aborted() }),
+  "another connection's end": () => Object.assign(new Error('gone'), { code: 'CONNECTION_CLOSED', severity: 'FATAL' }),
+}
+for (const [what, make] of Object.entries(refusals)) {
+  test(`the body's own ${what} rolls back, within savepoints too, and gives the connection back`, async () => {
+    const refusal = make()
+    // Twice as often as the pool has connections: one that stays behind shows as a hang.
+    for (let i = 0; i < 4; i++) {
+      const flat = database.sql.begin(async (tx) => {
+        await tx`insert into notes values ('undone')`
+        throw refusal
+      })
+      const nested = database.db.transaction((tx) =>
+        tx.transaction(async (inner) => {
+          await inner.execute(sql`insert into notes values ('undone')`)
+          throw refusal
+        }),
+      )
+      const ended = [flat, nested].map((transaction) => transaction.catch((error: Error) => error))
+      for (const thrown of await Promise.all(ended)) assert.is(thrown, refusal)
+    }
+    assert.equal(await notes(), [])
+  })
+}
+
+test("a savepoint's own statement that finds the connection gone", async () => {
+  await survives(
+    database.db.transaction(async (tx) => {
+      const [row] = await tx.execute<{ pid: number }>(pid)
+      await database.sql`select pg_terminate_backend(${row?.pid as number})`
+      await tx.transaction((inner) => inner.execute(sql`select 1`))
+    }),
+  )
+})
+
+test('Postgres itself ends a transaction that nobody goes on with, later than any upload may take', async () => {
+  const [hot] = await database.sql`show idle_in_transaction_session_timeout`
+  const [row] = await database.db.execute(sql`show idle_in_transaction_session_timeout`)
+  assert.equal([hot, row], Array(2).fill({ idle_in_transaction_session_timeout: '6min' }))
 })
 
 test('an error of the body itself still rolls back, and success still commits', async () => {

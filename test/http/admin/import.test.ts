@@ -1,4 +1,7 @@
+import { connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
+import { listenHttp } from '../../../src/server.ts'
 import { type AdminDesk, openAdminDesk } from '../../fakes/admin-desk.ts'
 import { FakeDevice } from '../../fakes/device.ts'
 import { addCluster, addProfile } from '../../fakes/world.ts'
@@ -21,6 +24,42 @@ const send = (body: string, { query = '', type = 'text/csv', as = 'write', heade
 const csv = (...lines: string[]) => `${lines.join('\n')}\n`
 const device = async (serial: string) => (await desk.call('GET', `/devices/${encodeURIComponent(serial)}`)).body
 const nothing = { created: 0, updated: 0, unchanged: 0, refused: [], refused_total: 0 }
+
+/** Begins to send a file over a real socket and ends in the middle. */
+async function cutOff(headers = '') {
+  const listener = await listenHttp('127.0.0.1', 0)
+  let answer: Promise<Response> | undefined
+  listener.serve({
+    fetch: (request, env) => {
+      answer = Promise.resolve(desk.app.fetch(request, env))
+      return answer
+    },
+  })
+  const head = `POST /api/v1/devices/import HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${desk.tokens.write}\r\n`
+  const socket = connect(listener.port, '127.0.0.1')
+  socket.on('error', () => {})
+  socket.write(`${head}${headers}Content-Type: text/csv\r\nContent-Length: 5000\r\n\r\nserial,profile\ncut-1,edge\n`)
+  while (!(await importing())) await sleep(20)
+  socket.destroy()
+  const status = await Promise.race([answer?.then((r) => r.status), sleep(2_000, 'never', { ref: false })])
+  await listener.drain(0)
+  return status
+}
+const importing = async () => {
+  const [row] = await desk.world.sql`
+    select count(*)::int as n from pg_stat_activity a join pg_locks l using (pid)
+    where a.datname = current_database() and l.locktype = 'advisory' and a.state = 'idle in transaction'`
+  return row?.n > 0
+}
+
+test('an upload that is cut off is undone: the next import begins at once', async () => {
+  for (const headers of ['', 'Idempotency-Key: cut\r\n']) {
+    assert.is(await cutOff(headers), 400)
+    assert.is(await importing(), false)
+    assert.is((await send(csv('serial,profile', 'cut-2,edge'), { query: 'dry_run=true' })).status, 200)
+  }
+  assert.is((await desk.call('GET', '/devices/cut-1')).status, 404)
+})
 
 test('403, 415: needs scope write, and a file that it can read', async () => {
   assert.is((await send(csv('serial'), { as: 'read' })).status, 403)
