@@ -1,0 +1,60 @@
+import { eq } from 'drizzle-orm'
+import * as assert from 'uvu/assert'
+import { clusters, devices, enrollments } from '../../../src/store/schema.ts'
+import { type Desk, openDesk } from '../../fakes/desk.ts'
+import { FakeDevice } from '../../fakes/device.ts'
+import { addCluster, addDevice, addProfile } from '../../fakes/world.ts'
+import { suite } from '../../suite.ts'
+
+const test = suite('POST /v1/claim: the one server of a SQLite cluster starts over')
+
+let desk: Desk
+let cluster: string
+let other: string
+const server = new FakeDevice('SRV-1')
+const agent = new FakeDevice('AGT-1')
+const stranger = new FakeDevice('AGT-2')
+const ids: Record<string, string> = {}
+
+test.before(async () => {
+  desk = await openDesk()
+  const servers = await addProfile(desk.world, { name: 'servers', role: 'server', reenroll: 'always' })
+  const agents = await addProfile(desk.world, { name: 'agents', role: 'agent' })
+  cluster = await addCluster(desk.world, { name: 'site-a', caHash: null, state: 'virgin' })
+  other = await addCluster(desk.world, { name: 'site-b' })
+  ids.server = await addDevice(desk.world, server, { profile: servers, cluster })
+  ids.agent = await addDevice(desk.world, agent, { profile: agents, cluster })
+  ids.stranger = await addDevice(desk.world, stranger, { profile: agents, cluster: other })
+})
+test.after(() => desk.world.end())
+
+const clusterOf = async (id: string) => {
+  const [row] = await desk.world.db.select().from(clusters).where(eq(clusters.id, id))
+  return { state: row?.state, caHash: row?.caHash }
+}
+const agentOf = async (id: string | undefined) => {
+  const [row] = await desk.world.db
+    .select({ mustRejoin: devices.mustRejoin, token: enrollments.joinSealed })
+    .from(devices)
+    .innerJoin(enrollments, eq(enrollments.deviceId, devices.id))
+    .where(eq(devices.id, id as string))
+  return { mustRejoin: row?.mustRejoin, token: row?.token !== null }
+}
+
+test('leaves the cluster as it is at the first claim', async () => {
+  assert.is((await desk.enrol(server)).status, 200)
+  await desk.world.db
+    .update(clusters)
+    .set({ state: 'up', caHash: 'cd'.repeat(32), version: 2 })
+    .where(eq(clusters.id, cluster))
+  for (const device of [agent, stranger]) assert.is((await desk.enrol(device)).status, 200)
+  assert.equal(await agentOf(ids.agent), { mustRejoin: false, token: true })
+})
+
+test('makes it virgin, clears its CA hash and its agents’ tokens, and lets other clusters be', async () => {
+  assert.is((await desk.enrol(server)).status, 200)
+  assert.equal(await clusterOf(cluster), { state: 'virgin', caHash: null })
+  assert.equal(await agentOf(ids.agent), { mustRejoin: true, token: false })
+  assert.is((await clusterOf(other)).state, 'up')
+  assert.equal(await agentOf(ids.stranger), { mustRejoin: false, token: true })
+})
