@@ -11,12 +11,10 @@ const byHttpStatus: Record<number, Code> = {
   415: 'media_type',
 }
 
-// postgres.js' own codes, then what sockets and name lookups say.
+// postgres.js' own codes.
+const gone = new Set(['CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED', 'CONNECT_TIMEOUT'])
+// What sockets and name lookups say.
 const unreachable = new Set([
-  'CONNECTION_CLOSED',
-  'CONNECTION_ENDED',
-  'CONNECTION_DESTROYED',
-  'CONNECT_TIMEOUT',
   'ECONNREFUSED',
   'ECONNRESET',
   'ECONNABORTED',
@@ -45,7 +43,7 @@ export function toAppError(thrown: unknown): AppError {
   if (code === '23505') return new AppError('already_exists', { cause })
   if (contended.has(code)) return new AppError('busy', { cause, retryAfter: 1 })
   if (unstorable.has(code)) return new AppError('invalid', { cause, detail: 'text may not hold NUL characters' })
-  if (away.test(code) || unreachable.has(code) || isSocketFailure(cause)) {
+  if (away.test(code) || gone.has(code) || isSocketFailure(cause)) {
     return new AppError('datastore_unavailable', { cause })
   }
   return new AppError('internal', { cause })
@@ -77,6 +75,8 @@ function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : ''
 }
 
+/** Of Postgres' socket alone: postgres.js 3.4.9 notes the query on whatever it fails with. A client's socket fails with the same codes. */
 function isSocketFailure(error: unknown): boolean {
-  return (error as { syscall?: unknown } | null)?.syscall === 'connect'
+  if (!(error instanceof Error) || !('query' in error)) return false
+  return unreachable.has(codeOf(error)) || (error as NodeJS.ErrnoException).syscall === 'connect'
 }

@@ -29,7 +29,7 @@ function throwing(thrown: unknown) {
 }
 const json = async (answer: Response | Promise<Response>) => (await (await answer).json()) as Problem
 const postgresError = (code: string, message = 'broken') =>
-  new Error('Failed query: insert … params: s3cret', { cause: Object.assign(new Error(message), { code }) })
+  new Error('Failed query: insert … params: s3cret', { cause: Object.assign(new Error(message), { code, query: '…' }) })
 
 const test = suite('problem')
 
@@ -112,6 +112,16 @@ test('knows what Postgres means', async () => {
   for (const [sqlState, code] of expected) {
     assert.is((await json(throwing(postgresError(sqlState)).request('/x'))).code, code, sqlState)
   }
+})
+
+test('takes no socket for that of Postgres but what its driver names', async () => {
+  lines.length = 0
+  const reset = Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
+  const refused = Object.assign(new Error('no'), { code: 'EACCES', syscall: 'connect' })
+  for (const error of [reset, refused]) {
+    assert.is((await json(throwing(error).request('/x'))).code, 'internal')
+  }
+  assert.not.match(lines.join(''), /datastore_unavailable/)
 })
 
 test('knows what Hono means', async () => {
