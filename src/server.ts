@@ -1,4 +1,9 @@
-import { createServer as createHttp, type Server as HttpServer } from 'node:http'
+import {
+  createServer as createHttp,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http'
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
@@ -9,7 +14,7 @@ export type App = { fetch: (request: Request, env?: never) => Response | Promise
 /** PEM. */
 export type Credentials = { certificate: string; key: string }
 
-/** What one socket may cost. Imports stream for minutes; nothing else takes long to send. */
+/** What one socket may cost. Imports stream for minutes; every other body has its own, shorter time (http/body.ts). */
 const limits = {
   headersTimeout: 10_000,
   requestTimeout: 300_000,
@@ -19,6 +24,8 @@ const limits = {
   maxHeaderSize: 32 * 1024,
 }
 const handshakeTimeout = 10_000
+/** Twice what a site of 10,000 waiting devices holds; more are cut off before they cost memory. */
+const maxConnections = 20_000
 /** Milliseconds that idle connections are kept at the end, so that their next request gets a 503 and not a reset. */
 const farewell = 1_000
 
@@ -60,7 +67,16 @@ function lateApp() {
   const listener = getRequestListener((request, env) =>
     ready ? ready.fetch(request, env as never) : app.then((given) => given.fetch(request, env as never)),
   )
-  return { listener, serve }
+  return {
+    listener: (incoming: IncomingMessage, outgoing: ServerResponse) => {
+      // Nobody reads the body of a GET, and Node would wait for its end as long as for an import's.
+      if (incoming.method === 'GET' || incoming.method === 'HEAD') {
+        outgoing.once('finish', () => incoming.complete || incoming.socket.destroySoon())
+      }
+      return listener(incoming, outgoing)
+    },
+    serve,
+  }
 }
 
 function listen(
@@ -69,6 +85,7 @@ function listen(
   port: number,
   serve: Listener['serve'],
 ): Promise<Listener> {
+  server.maxConnections = maxConnections
   return new Promise((done, fail) => {
     const failed = (error: NodeJS.ErrnoException) => fail(new Error(sentence(error, host, port), { cause: error }))
     server.once('error', failed)

@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { AppError } from '../../errors.ts'
+import { readBody } from '../body.ts'
 
 /** Bytes of a JSON body. PROTOCOL.md, "Admin API". */
 export const largest = 1_048_576
@@ -9,13 +9,14 @@ const deepest = 64
 
 const json = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i
 
-/** 413 before more than `largest` bytes are held. */
-export const limitBody: MiddlewareHandler = bodyLimit({
-  maxSize: largest,
-  onError: () => {
-    throw new AppError('body_too_large', { detail: `at most ${largest} bytes` })
-  },
-})
+/** Reads the body for everything that comes after: 413 before more than `largest` bytes are held, 400 if it breaks off or takes too long. */
+export const limitBody: MiddlewareHandler = async (c, next) => {
+  const tooLarge = { code: 'body_too_large', detail: `at most ${largest} bytes` } as const
+  const { buffer } = await readBody(c, largest, tooLarge)
+  // Hono keeps promises there, whatever its types say.
+  c.req.bodyCache.arrayBuffer = Promise.resolve(buffer) as never
+  await next()
+}
 
 /** For routes with a JSON body: 415, then 400, then 422 for text that cannot be stored. */
 export const readJson: MiddlewareHandler = async (c, next) => {

@@ -79,8 +79,13 @@ function hashWhileRead(c: HonoContext<AdminEnv>, sha: Hash): BodyHash {
   const body = raw.body?.pipeThrough(observer)
   c.req.raw = new Request(raw.url, { method: raw.method, headers: raw.headers, body, duplex: 'half' } as RequestInit)
   const wholeHash = async () => {
-    for await (const _ of c.req.raw.body ?? []);
-    if (!digest) throw new AppError('request_invalid', { detail: 'the body ended too early' })
+    const early = (cause?: unknown) => new AppError('request_invalid', { detail: 'the body ended too early', cause })
+    try {
+      for await (const _ of c.req.raw.body ?? []);
+    } catch (error) {
+      throw early(error)
+    }
+    if (!digest) throw early()
     return digest
   }
   return { hash: () => digest, wholeHash }

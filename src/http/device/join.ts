@@ -2,7 +2,7 @@ import { type Context, Hono } from 'hono'
 import { AppError } from '../../errors.ts'
 import { sizeLimit } from '../../identity/jws.ts'
 import type { RedeemRequest } from '../../services/redeem.ts'
-import { mediaType, readBody } from './body.ts'
+import { mediaType, readBody } from '../body.ts'
 
 export type JoinDeps = { redeem: (request: RedeemRequest) => Promise<string> }
 
@@ -19,6 +19,6 @@ export const joinRoutes = ({ redeem }: JoinDeps) =>
   })
 
 async function readProof(c: Context): Promise<Uint8Array | undefined> {
-  const proof = await readBody(c, sizeLimit.x5c, 'claim_too_large')
+  const proof = await readBody(c, sizeLimit.x5c, { code: 'claim_too_large' })
   return proof.length > 0 ? proof : undefined
 }
