@@ -56,16 +56,25 @@ const untellable = /[^\P{Cc}\t\n]|[\u2028\u2029\ufeff\ufffe\uffff]/u
  * @param whole the text as it will stand there in the end, if `text` is not that yet: the last line must be none of its own
  */
 export function hereDocument(text: string, whole = text): string {
-  const body = `${possible(text).replace(/\n+$/, '')}\n`
+  const body = `${withoutLastLineEnds(possible(text))}\n`
   const end = lastLine(`\n${whole}`)
   return `<<'${end}'\n${body}${end}\n`
+}
+
+// Not /\n+$/, which looks from every line end of a run, in the middle too.
+function withoutLastLineEnds(text: string): string {
+  let end = text.length
+  while (text[end - 1] === '\n') end--
+  return text.slice(0, end)
 }
 
 /** A line that ends a here-document of these lines: none of them begins with it. */
 function lastLine(lines: string): string {
   for (const first of ['EOF', 'END', ...'ABCDFGHIJKLMNOPQRSTUVWXYZ']) {
-    let end = first
-    while (lines.includes(`\n${end}`)) end += '_'
+    const longest = lines
+      .match(new RegExp(`\\n${first}_*`, 'g'))
+      ?.reduce((most, { length }) => Math.max(most, length), 0)
+    const end = longest === undefined ? first : first.padEnd(longest, '_')
     if (Buffer.byteLength(lines) === lines.length || !tripsDash(lines, end)) return end
   }
   throw new TypeError('begins its lines with every letter')
@@ -73,11 +82,11 @@ function lastLine(lines: string): string {
 
 // dash 0.5.12 compares each line with the last one, and where they part at a letter beyond ASCII it loses that letter's first byte.
 function tripsDash(lines: string, end: string): boolean {
-  for (let length = 1; length <= end.length; length++) {
-    const start = `\n${end.slice(0, length)}`
-    for (let at = lines.indexOf(start); at >= 0; at = lines.indexOf(start, at + 1)) {
-      if (lines.charCodeAt(at + start.length) > 127) return true
-    }
+  const start = `\n${end[0]}`
+  for (let at = lines.indexOf(start); at >= 0; at = lines.indexOf(start, at + 1)) {
+    let same = 1
+    while (same < end.length && lines[at + 1 + same] === end[same]) same++
+    if (lines.charCodeAt(at + 1 + same) > 127) return true
   }
   return false
 }

@@ -120,6 +120,13 @@ test('ends a here-document with a line that is none of its own', () => {
   assert.is(hereDocument('Eé\nEND'), "<<'A'\nEé\nEND\nA\n")
 })
 
+test('finds the end of a here-document in one look at the text', () => {
+  const steps = Array.from({ length: 900 }, (_, i) => `EOF${'_'.repeat(i)}`).join('\n')
+  assert.ok(hereDocument(steps).startsWith(`<<'EOF${'_'.repeat(900)}'\n`))
+  assert.ok(hereDocument(`é\nEOF${'_'.repeat(200_000)}`).startsWith(`<<'EOF${'_'.repeat(200_001)}'\n`))
+  assert.is(hereDocument(`${'\n'.repeat(200_000)}a\n`), `<<'EOF'\n${'\n'.repeat(200_000)}a\nEOF\n`)
+})
+
 test('writes data URLs that decode to the text', () => {
   fc.assert(
     fc.property(hostile, (text) => {
