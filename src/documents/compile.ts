@@ -1,3 +1,4 @@
+import { Budget } from './budget.ts'
 import { checkCloudConfig, checkCloudConfigText, parseCloudConfig } from './cloud-init.ts'
 import { compileTemplate } from './engine.ts'
 import { checkIgnition, parseIgnition } from './ignition.ts'
@@ -70,6 +71,7 @@ export function compileDocument(
   const format = formats[spec.document]
   const skeletons = new Map<string, Learned>()
   const fresh = (values?: RenderState['values']): RenderState => ({
+    budget: new Budget(),
     values,
     depth: 0,
     fileMarks: { allowed: format.isText && values !== undefined, set: 0, sound: true },

@@ -1,9 +1,10 @@
 import Handlebars from 'handlebars'
 import { AppError } from '../errors.ts'
 import { checkSyntax, type Program, prepareSyntax } from './syntax.ts'
+import { checkBounds } from './template-bounds.ts'
 import { type Reason, templateError } from './template-error.ts'
 import type { TemplateFiles } from './template-files.ts'
-import { fileInPlace, type RenderState, templateHelpers } from './template-helpers.ts'
+import { inPlace, type RenderState, templateHelpers } from './template-helpers.ts'
 
 /** Bytes; what an admin may store, and far more than a document needs. */
 export const limits = { source: 262_144, output: 1_048_576 } as const
@@ -26,6 +27,8 @@ export type Template = {
 export function compileTemplate(source: string, files: TemplateFiles): Template {
   if (Buffer.byteLength(source) > limits.source)
     throw templateError([{ code: 'source_too_large', message: 'larger than 256 KiB' }])
+  const tooMuch = checkBounds(source)
+  if (tooMuch.length > 0) throw templateError(tooMuch)
   const handlebars = Handlebars.create()
   const helpers = templateHelpers(handlebars, files)
   for (const name of Object.keys(handlebars.helpers)) handlebars.unregisterHelper(name)
@@ -35,10 +38,10 @@ export function compileTemplate(source: string, files: TemplateFiles): Template 
   const names = Object.keys(helpers)
   const problems = checkSyntax(
     program,
-    names.filter((name) => name !== fileInPlace),
+    names.filter((name) => name !== inPlace.file && name !== inPlace.value),
   )
   if (problems.length > 0) throw templateError(problems)
-  prepareSyntax(program, fileInPlace)
+  prepareSyntax(program, inPlace)
 
   const render = handlebars.compile(program, {
     strict: true,
@@ -76,7 +79,7 @@ function run(render: HandlebarsTemplateDelegate, input: object, state: RenderSta
 function firstLine(error: unknown): Omit<Reason, 'code'> {
   const { message, lineNumber } = error as { message: string; lineNumber?: number }
   const missing = /^("[^"]*" not defined) in /.exec(message)?.[1]
-  const syntax = /^Parse error on line (\d+)/.exec(message)?.[1]
+  const syntax = /^(?:Parse|Lexical) error on line (\d+)/.exec(message)?.[1]
   const line = lineNumber ?? (syntax === undefined ? undefined : Number(syntax))
   const text = missing ?? (syntax === undefined ? 'cannot be rendered' : 'syntax error')
   return line === undefined ? { message: text } : { message: text, line }

@@ -26,24 +26,30 @@ export function checkSyntax(program: Program, helpers: readonly string[]): Reaso
 
 /**
  * Prepares a checked template. `{{file "x"}}` gets a name of its own where it is text: there a mark can stand for it (template-files.ts), while
- * `(file "x")` as an argument needs the text. And what follows the tags of `block` and `dataUrl` on the next line begins there: Handlebars itself drops the
+ * `(file "x")` as an argument needs the text. A bare variable becomes a helper's argument, so that it is counted like all else. And what follows the tags of `block` and `dataUrl` on the next line begins there: Handlebars itself drops the
  * line end only after tags that have a line of their own.
  */
-export function prepareSyntax(program: Program, fileInPlace: string): void {
-  new Prepare(fileInPlace).accept(program)
+export function prepareSyntax(program: Program, inPlace: InPlace): void {
+  new Prepare(inPlace).accept(program)
 }
 
-class Prepare extends Handlebars.Visitor {
-  private readonly fileInPlace: string
+/** What helpers are called that stand where text does; names that no template can say. */
+export type InPlace = { file: string; value: string }
 
-  constructor(fileInPlace: string) {
+class Prepare extends Handlebars.Visitor {
+  private readonly inPlace: InPlace
+
+  constructor(inPlace: InPlace) {
     super()
-    this.fileInPlace = fileInPlace
+    this.inPlace = inPlace
   }
 
   override MustacheStatement(node: hbs.AST.MustacheStatement): void {
-    if (nameOf(node.path) !== 'file' || node.params.length === 0) return
-    Object.assign(node.path, { original: this.fileInPlace, parts: [this.fileInPlace] })
+    if (node.params.length === 0) {
+      // As strict as it was: what a helper is given may be missing.
+      node.params = [Object.assign(node.path, { strict: true })]
+      node.path = pathTo(this.inPlace.value, node.loc)
+    } else if (nameOf(node.path) === 'file') node.path = pathTo(this.inPlace.file, node.loc)
   }
 
   override BlockStatement(node: hbs.AST.BlockStatement): void {
@@ -56,6 +62,15 @@ class Prepare extends Handlebars.Visitor {
     super.BlockStatement(node)
   }
 }
+
+const pathTo = (name: string, loc: hbs.AST.SourceLocation): hbs.AST.PathExpression => ({
+  type: 'PathExpression',
+  data: false,
+  depth: 0,
+  parts: [name],
+  original: name,
+  loc,
+})
 
 const nameOf = (path: hbs.AST.Expression | hbs.AST.Literal) => String((path as hbs.AST.PathExpression).original)
 
@@ -86,6 +101,7 @@ class Check extends Handlebars.Visitor {
 
   override MustacheStatement(node: hbs.AST.MustacheStatement): void {
     if (node.params.length > 0 || node.hash) this.call(node, node.path)
+    else if (node.path.type !== 'PathExpression') this.refuse(node, 'literal', 'a tag names a variable or a helper')
     super.MustacheStatement(node)
   }
 

@@ -1,10 +1,13 @@
 import type Handlebars from 'handlebars'
+import { type Budget, Spent } from './budget.ts'
 import { dataUrl, hereDocument, shellWord, yamlBlock, yamlFlow } from './quoting.ts'
+import type { InPlace } from './syntax.ts'
 import { type Reason, templateError } from './template-error.ts'
 import { TemplateFiles } from './template-files.ts'
 
 /** What one rendering leaves behind beside its text. */
 export type RenderState = {
+  budget: Budget
   /** Undefined: values are written where they stand. Else helpers leave marks (skeleton.ts) and put the values here, in order. */
   values: Value[] | undefined
   /** Depth of blocks whose text becomes a value itself: inside, nothing is marked. */
@@ -24,11 +27,14 @@ type Helper = (this: unknown, ...args: never[]) => unknown
  * refuses an argument without a value itself.
  */
 export function templateHelpers(handlebars: typeof Handlebars, files: TemplateFiles): Record<string, Helper> {
-  const { each, if: when, unless, with: inside } = handlebars.helpers as Record<string, Helper>
+  const { each, if: when, with: inside } = handlebars.helpers as Record<string, Helper>
   return {
     each: given(each as Helper),
     if: given(when as Helper),
-    unless: given(unless as Helper),
+    // Handlebars' own calls whatever is registered as `if`, without what that one counts with.
+    unless: given(function (this: unknown, condition: unknown, options: Options) {
+      return when?.call(this, condition as never, { ...options, fn: options.inverse, inverse: options.fn } as never)
+    }),
     with: given(inside as Helper),
     ...comparing,
     ...plain,
@@ -43,11 +49,11 @@ const comparing: Record<string, Helper> = {
     Object.hasOwn(from, key) ? (from as Record<string, unknown>)[key] : otherwise,
   ),
   join: given((list: unknown[], separator: string, options: Options) =>
-    list.map((item) => scalar(item, options)).join(separator),
+    joined(list, scalar(separator, options), options),
   ),
   concat: given((...args: unknown[]) => {
     const options = args.pop() as Options
-    return args.map((item) => scalar(item, options)).join('')
+    return joined(args, '', options)
   }),
 }
 
@@ -56,16 +62,19 @@ const plain: Record<string, Helper> = {
   json: given((value: unknown, options: Options) => marked(options, { value, text: yamlFlow(value) })),
   sh: given((value: unknown, options: Options) => shellWord(scalar(value, options))),
   b64: given((value: unknown, options: Options) => Buffer.from(scalar(value, options)).toString('base64')),
-  indent: given((columns: number, text: string) => text.replace(/^(?=[^\n])/gm, ' '.repeat(columns))),
+  indent: given((columns: number, text: string) => text.replace(/^(?=[^\n])/gm, margin(columns))),
 }
 
 const structured = (files: TemplateFiles): Record<string, Helper> => ({
   /** The text of a file of ours, without its last line end. */
   file: given((name: string, options: Options) => fileText(files, name, options)),
+  /** What `{{name}}` is compiled to (syntax.ts). */
+  [inPlace.value]: given((value: unknown, options: Options) => (value === null ? '' : scalar(value, options))),
   /** What `{{file "name"}}` is compiled to where it stands as text of its own (syntax.ts): there a mark will do. */
-  [fileInPlace]: given((name: string, options: Options) => {
-    const { values, depth, fileMarks } = options.data.state as RenderState
+  [inPlace.file]: given((name: string, options: Options) => {
+    const { values, depth, fileMarks, budget } = options.data.state as RenderState
     const text = fileText(files, name, options)
+    budget.text(text.length)
     const mark = values && depth > 0 && fileMarks.allowed ? files.mark(name) : undefined
     if (mark === undefined) return text
     fileMarks.set += TemplateFiles.count(mark)
@@ -77,7 +86,7 @@ const structured = (files: TemplateFiles): Record<string, Helper> => ({
     const { fileMarks, values } = options.data.state as RenderState
     // What looks like a mark and is none would be replaced at the end.
     if (values && TemplateFiles.count(text) !== marks) fileMarks.sound = false
-    const block = yamlBlock(text, columns)
+    const block = yamlBlock(text, margin(columns).length)
     if (block.startsWith('|')) return `${marked(options, { value: text, text: block, columns })}\n`
     return `${marked(options, { value: whole(), text: yamlFlow(whole()), columns })}\n`
   }),
@@ -91,13 +100,23 @@ const structured = (files: TemplateFiles): Record<string, Helper> => ({
   /** `{{#place "0600" "/path"}}…{{/place}}`: a call of the shell function `place`, the text on its standard input. */
   place: given(function (this: unknown, mode: string, path: string, options: Options) {
     const { text, marks } = writtenWith(files, this, options)
-    const here = marks > 0 ? files.hereDocument(text) : hereDocument(text)
+    const { fileMarks } = options.data.state as RenderState
+    const here = marks > 0 && fileMarks.sound ? files.hereDocument(text) : hereDocument(text)
     return `place ${mode} ${bareWord.test(path) ? path : shellWord(path)} ${here}`
   }),
 })
 
-/** Not a name that a template can say. */
-export const fileInPlace = 'file in place'
+/** No template can say these names. */
+export const inPlace: InPlace = { file: 'file in place', value: 'variable in place' }
+
+/** Columns of an indented text. */
+const mostColumns = 64
+
+function margin(columns: number): string {
+  if (!Number.isInteger(columns) || columns < 0 || columns > mostColumns)
+    throw new TypeError(`is no number of columns from 0 to ${mostColumns}`)
+  return ' '.repeat(columns)
+}
 
 const bareWord = /^[A-Za-z0-9/._-]+$/
 
@@ -118,7 +137,7 @@ function writtenWith(files: TemplateFiles, context: unknown, options: Options) {
     const marks = state.fileMarks.set - before
     // A value that looks like a mark is none, and never becomes a file.
     if (marks > 0 && TemplateFiles.count(text) !== marks) state.fileMarks.sound = false
-    return { text, whole: () => (marks > 0 ? files.expand(text) : text), marks }
+    return { text, whole: () => (marks > 0 && state.fileMarks.sound ? files.expand(text) : text), marks }
   } finally {
     state.depth--
   }
@@ -126,10 +145,18 @@ function writtenWith(files: TemplateFiles, context: unknown, options: Options) {
 
 /** Writes a value, or leaves the mark that stands for it in a skeleton: a scalar of YAML wherever one may stand. */
 function marked(options: Options, value: Value): string {
-  const { values, depth } = options.data.state as RenderState
+  const { values, depth, budget } = options.data.state as RenderState
   if (!values || depth > 0) return value.text
+  budget.text(value.text.length)
   const index = values.push(value) - 1
   return value.columns === undefined ? `"\ue000${index}\ue000"` : `"\ue000${index}:${value.columns}\ue000"`
+}
+
+function joined(items: unknown[], separator: string, options: Options): string {
+  const { budget } = options.data.state as RenderState
+  const texts = items.map((item) => scalar(item, options))
+  budget.text(texts.reduce((sum, text) => sum + text.length, separator.length * texts.length))
+  return texts.join(separator)
 }
 
 function scalar(value: unknown, options: Options): string {
@@ -138,7 +165,10 @@ function scalar(value: unknown, options: Options): string {
   throw refusal(options, 'wants a string, a number or a boolean')
 }
 
-/** Wraps a helper so that an argument without a value, and whatever it cannot say, is a refusal with the template's line. */
+/**
+ * Wraps a helper so that an argument without a value, whatever it cannot say, and what costs more than the budget, is a refusal with the
+ * template's line.
+ */
 function given(helper: Helper): Helper {
   return function (this: unknown, ...args: never[]) {
     const options = args.at(-1) as unknown as Options
@@ -146,16 +176,33 @@ function given(helper: Helper): Helper {
       if (args[i] === undefined) throw refusal(options, 'was given a variable that does not exist')
     }
     try {
-      return helper.apply(this, args)
+      const { budget } = options.data.state as RenderState
+      budget.step()
+      if (options.fn) options.fn = counted(options.fn, budget)
+      if (options.inverse) options.inverse = counted(options.inverse, budget)
+      const made = helper.apply(this, args)
+      if (typeof made === 'string') budget.text(made.length)
+      return made
     } catch (error) {
+      if (error instanceof Spent) throw refusal(options, `makes ${error.message}`)
       if (error instanceof TypeError) throw refusal(options, `was given a value that ${error.message}`)
       throw error
     }
   }
 }
 
+/** A block whose every run is a step, and whose text is looked at before more is made of it. */
+function counted(block: Handlebars.TemplateDelegate, budget: Budget): Handlebars.TemplateDelegate {
+  return (context, options) => {
+    budget.step()
+    const text = block(context, options)
+    budget.text(text.length)
+    return text
+  }
+}
+
 function refusal(options: Options, why: string) {
-  const reason: Reason = { code: 'helper', message: `{{${options.name}}} ${why}` }
+  const reason: Reason = { code: 'helper', message: `{{${options.name.replace(/ in place$/, '')}}} ${why}` }
   const line = options.loc?.start.line
   return templateError([line === undefined ? reason : { ...reason, line }])
 }

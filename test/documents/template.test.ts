@@ -36,9 +36,25 @@ const refusedAtOnce: [what: string, source: string, why: RegExp][] = [
   ['log', '{{log role}}', /there is no helper log/],
   ['lookup', '{{lookup this "constructor"}}', /there is no helper lookup/],
   ['the name that files are compiled to', '{{[file in place] "rollcall-node.sh"}}', /there is no helper/],
+  ['the name that variables are compiled to', '{{[variable in place] role}}', /there is no helper/],
   ['a named argument', '{{yaml role a=1}}', /named arguments/],
   ['__proto__', '{{role.__proto__.x}}', /beyond plain data/],
   ['constructor', '{{#with device}}{{yaml constructor}}{{/with}}', /beyond plain data/],
+  ['a tag without a name', '{{12}}', /names a variable/],
+  ['a raw block', '{{{{if role}}}}{{{{/if}}}}', /^1: raw blocks/],
+  ['4,000 helpers in each other', `a\n{{yaml ${'(concat '.repeat(4_000)}role${')'.repeat(4_000)}}}`, /^2: .* 32 deep/],
+  ['the same between quotes', `{{yaml ")" ${'(concat ")" '.repeat(40)}role${')'.repeat(40)}}}`, /32 deep/],
+  ['the same between brackets', `{{yaml ${'(concat [)] '.repeat(40)}role${')'.repeat(40)}}}`, /32 deep/],
+  ['3,000 blocks in each other', `\n${'{{#if role}}\n'.repeat(3_000)}${'{{/if}}'.repeat(3_000)}`, /^34: .* 32 deep/],
+  ['the same with ends in comments', '{{#if role}}{{! {{/if}}{{!-- {{/if}} --}}'.repeat(40), /32 deep/],
+  ['the same with ends that are text', '{{#if role}}\\{{/if}}'.repeat(40), /32 deep/],
+  ['40 conditions in a chain', `{{#if role}}${'{{else if role}}'.repeat(40)}{{/if}}`, /32 deep/],
+  ['40 inverse blocks in each other', `${'{{~^if role}}'.repeat(40)}${'{{/if}}'.repeat(40)}`, /32 deep/],
+  ['1,001 tags', '{{role}}\n'.repeat(1_001), /^1001: .* 1000 tags/],
+  ['a tag of 120,000 words', `{{concat ${'1 '.repeat(120_000)}}}`, /20000 words/],
+  ['100,000 blanks in a row', `a\n${' '.repeat(100_000)}x\n{{#if role}}{{/if}}`, /256 blanks/],
+  ['a text that does not end', '{{yaml "(((}}', /syntax error/],
+  ['a comment that does not end', '{{!-- (((}}', /syntax error/],
   ['more than 256 KiB', ' '.repeat(limits.source + 1), /256 KiB/],
 ]
 for (const [what, source, why] of refusedAtOnce) {
@@ -59,6 +75,11 @@ const refusedAtRender: [what: string, body: string, why: RegExp][] = [
   ['a name that every object has', 'hostname: {{yaml device.toString}}', /was given a variable/],
   ['a file that does not exist', 'hostname: {{yaml (file "/etc/passwd")}}', /knows no file/],
   ['a block helper without its block', 'hostname: {{block 4}}', /is a block/],
+  ['a bare list', 'packages: {{profile.packages}}', /wants a string/],
+  ['a hundred million columns', 'hostname: {{indent 100000000 "a"}}', /^2: {{indent}} .*columns/],
+  ['a block of as many', 'hostname: {{#block 100000000}}\na\n{{/block}}', /^2: {{block}} .*columns/],
+  ['less than no columns', 'hostname: {{indent -1 "a"}}', /columns/],
+  ['a list as a separator', 'hostname: {{join profile.packages profile.packages}}', /wants a string/],
   ['a list as a shell word', 'runcmd: [{{yaml (sh profile.packages)}}]', /wants a string/],
 ]
 for (const [what, body, why] of refusedAtRender) {
@@ -76,6 +97,38 @@ test('refuses more than 1 MiB of output', () => {
     told(() => render(lines, { server: { ...input.server, ca } })),
     /1 MiB/,
   )
+})
+
+const heavy = { list: Array.from({ length: 160 }, () => 'a'), text: 'x'.repeat(60_000) }
+const each = (depth: number, inner: string): string =>
+  depth === 0 ? inner : `{{#each @root.vars.list}}${each(depth - 1, inner)}{{/each}}`
+
+const refusedForCost: [what: string, body: string, why: RegExp][] = [
+  ['loops in loops', each(3, '#'), /^2: {{each}} makes .* 20000/],
+  ['loops in loops over nothing', each(3, ''), /20000/],
+  ['variables in loops', each(2, '{{@root.role}}'.repeat(10)), /20000/],
+  ['a text of many', `# {{concat ${'vars.text '.repeat(20)}}}`, /{{concat}} makes more than 1 MiB/],
+  ['a list of many', `# {{join vars.list (concat ${'vars.text '.repeat(2)})}}`, /{{join}} makes more than 1 MiB/],
+  ['many texts in a block', `{{#if role}}${'{{vars.text}}'.repeat(20)}{{/if}}`, /{{if}} makes more than 1 MiB/],
+  ['many texts that nobody sees', '{{#if (b64 vars.text)}}{{/if}}'.repeat(150), /8 MiB/],
+]
+for (const [what, body, why] of refusedForCost) {
+  test(`refuses what would cost too much: ${what}`, () =>
+    assert.match(
+      told(() => render(`${body}\n`, { vars: heavy })),
+      why,
+    ))
+}
+
+test('takes 32 blocks and helpers in each other', () => {
+  const [open, end] = ['{{#if role}}'.repeat(32), '{{/if}}'.repeat(32)]
+  const value = `{{yaml ${'(concat '.repeat(32)}"a"${')'.repeat(32)}}}`
+  assert.is(render(`${open}hostname: ${value}${end}\n`), '#cloud-config\nhostname: "a"\n')
+  assert.is(render(`${open}${end}`.repeat(3).concat('hostname: a\n')), '#cloud-config\nhostname: a\n')
+})
+
+test('writes nothing for null', () => {
+  assert.is(render('hostname: a{{vars.none}}\n', { vars: { none: null } }), '#cloud-config\nhostname: a\n')
 })
 
 test('says nothing of the values in a refusal', () => {
