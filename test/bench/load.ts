@@ -51,15 +51,20 @@ function makeDevice(sub: string): Device {
 }
 
 async function signClaims({ count, passes, audience, port }: Order & { do: 'sign' }): Promise<void> {
-  const line = new Line({ port, tls: false, fresh: false })
   const challenge = get('/v1/challenge')
-  requests = []
-  for (let i = 0; i < count * passes; i++) {
-    const { head } = await line.request(challenge)
-    const nonce = /\r\nrollcall-nonce: (\S+)/i.exec(head)?.[1] as string
-    requests.push(post((devices[i % count] as Device).claim(nonce, audience)))
+  const signed: Buffer[] = []
+  let next = 0
+  const worker = async () => {
+    const line = new Line({ port, tls: false, fresh: false })
+    for (let i = next++; i < count * passes; i = next++) {
+      const { head } = await line.request(challenge)
+      const nonce = /\r\nrollcall-nonce: (\S+)/i.exec(head)?.[1] as string
+      signed[i] = post((devices[i % count] as Device).claim(nonce, audience))
+    }
+    line.close()
   }
-  line.close()
+  await Promise.all(Array.from({ length: 16 }, worker))
+  requests = signed
 }
 
 async function run(all: readonly Buffer[], target: Target, inFlight: number): Promise<Timing> {

@@ -1,4 +1,5 @@
-// `npm run bench`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL. ROLLCALL_BENCH=quick: a tenth.
+// `npm run bench [-- challenge enrolments sizes]`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL.
+// ROLLCALL_BENCH=quick: a tenth of it, to see that it runs; its figures mean nothing.
 import { randomBytes } from 'node:crypto'
 import { cpus } from 'node:os'
 import type { Settings } from '../../src/services/context.ts'
@@ -212,17 +213,23 @@ if (process.platform !== 'linux') {
   say('The benchmark reads CPU time from /proc: it runs on Linux only.')
   process.exit(1)
 }
+const parts = { challenge: challenges, enrolments, sizes }
+const chosen = process.argv.slice(2)
 const postgres = await startPostgres()
 const load = startLoad()
+const stop = async () => {
+  load.stop()
+  await postgres.close()
+}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop().then(() => process.exit(1)))
 try {
   say(
     `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model}; server, PostgreSQL 18 and load on the same cores.`,
   )
   const pinned = await load.order<Pinned[]>({ do: 'keys', count: Math.max(size.claims, 1_000) })
-  await challenges({ postgres, load, pinned })
-  await enrolments({ postgres, load, pinned })
-  await sizes({ postgres, load, pinned })
+  for (const [name, part] of Object.entries(parts)) {
+    if (chosen.length === 0 || chosen.includes(name)) await part({ postgres, load, pinned })
+  }
 } finally {
-  load.stop()
-  await postgres.close()
+  await stop()
 }
