@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import YAML from 'yaml'
 import type { Reason } from './template-error.ts'
+import { readYaml } from './yaml-text.ts'
 
 /** cloud-init decides by the first line what user-data is; a byte order mark or anything else before it, and all is ignored. */
 const header = /^#cloud-config\r?\n/
@@ -71,9 +71,9 @@ const Document = z.looseObject({
     .optional(),
 })
 
-/** Reads cloud-init user-data as PyYAML would. Throws a YAML error on what is no YAML. */
+/** Reads cloud-init user-data as PyYAML would. Throws as `readYaml`. */
 export function parseCloudConfig(text: string): unknown {
-  return YAML.parse(text, { version: '1.1', uniqueKeys: true, logLevel: 'error' })
+  return readYaml(text, '1.1')
 }
 
 /** What is wrong with a document's own text, before YAML. */

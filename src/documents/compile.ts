@@ -1,3 +1,4 @@
+import { AppError } from '../errors.ts'
 import { Budget } from './budget.ts'
 import { checkCloudConfig, checkCloudConfigText, parseCloudConfig } from './cloud-init.ts'
 import { compileTemplate } from './engine.ts'
@@ -118,6 +119,7 @@ function parse(format: Format, text: string): unknown {
   try {
     return format.parse(text)
   } catch (error) {
+    if (error instanceof AppError) throw error
     // The message goes on with an excerpt of the document, secrets and all.
     const { code, linePos } = error as { code?: string; linePos?: [{ line: number }] }
     const where = linePos ? ` (line ${linePos[0].line} of the document)` : ''
@@ -125,8 +127,11 @@ function parse(format: Format, text: string): unknown {
   }
 }
 
+/** Things wrong with a document that are told: who wrote so many needs no more. */
+const told = 100
+
 function refuse(problems: Reason[]): void {
-  if (problems.length > 0) throw templateError(problems)
+  if (problems.length > 0) throw templateError(problems.slice(0, told))
 }
 
 const bare = ({ body, contentType }: RenderedDocument): RenderedDocument => ({ body, contentType })

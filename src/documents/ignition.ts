@@ -1,11 +1,11 @@
-import YAML from 'yaml'
 import { checkIgnitionRules } from './ignition-rules.ts'
 import { IgnitionConfig } from './ignition-schema.ts'
 import type { Reason } from './template-error.ts'
+import { readYaml } from './yaml-text.ts'
 
-/** Reads an Ignition template's output: YAML 1.2, so that `mode: 0600` is 600 and refused, not silently something else. */
+/** Reads an Ignition template's output: YAML 1.2, so that `mode: 0600` is 600 and refused, not silently something else. Throws as `readYaml`. */
 export function parseIgnition(text: string): unknown {
-  return YAML.parse(text, { version: '1.2', uniqueKeys: true, logLevel: 'error' })
+  return readYaml(text, '1.2')
 }
 
 /** What is wrong with an Ignition config of spec 3.3.0; empty if a machine can boot with it. Names paths and rules, never values. */

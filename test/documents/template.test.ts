@@ -148,12 +148,22 @@ const refusedDocuments: [what: string, source: string, why: RegExp][] = [
   ['that cloud-init takes for a mail', '#cloud-config\nfinal_message: "MIME-Version: 1.0"\n', /MIME/],
   ['that is no mapping', '#cloud-config\n- a\n', /no mapping/],
   ['with a key twice', '#cloud-config\nhostname: a\nhostname: b\n', /no YAML/],
+  ['with a key twice, deep down', '#cloud-config\nusers: [{a: 1, b: {x: 1, "x": 2}}]\n', /DUPLICATE_KEY \(line 2/],
+  ['with thousands of keys', `#cloud-config\n${'k: 1\n'.repeat(30_000)}`, /too many members/],
+  ['with thousands of errors', `#cloud-config\na: ${'}'.repeat(30_000)}\n`, /too many members/],
+  ['with lists in lists', `#cloud-config\na: ${'['.repeat(70)}${']'.repeat(70)}\n`, /too deep/],
+  ['with blocks in blocks', `#cloud-config\n${'- '.repeat(9_000)}a\n`, /no YAML/],
   ['with a mistyped key', '#cloud-config\nhostnam: a\n', /no key hostnam/],
   ['with a number for a name', '#cloud-config\nhostname: 0123\n', /hostname/],
   ['with bare permissions', '#cloud-config\nwrite_files: [{path: /a, permissions: 0644}]\n', /quoted string/],
   ['with a relative path', '#cloud-config\nwrite_files: [{path: a}]\n', /absolute/],
   ['with a command that is no text', '#cloud-config\nruncmd: [[true]]\n', /runcmd/],
 ]
+test('tells a hundred things wrong with a document, not thousands', () => {
+  const keys = Array.from({ length: 500 }, (_, i) => `k${i}: 1\n`).join('')
+  assert.is(told(() => compile(`#cloud-config\n${keys}`).render(input)).split(';').length, 100)
+})
+
 for (const [what, source, why] of refusedDocuments) {
   test(`refuses a document ${what}`, () =>
     assert.match(
