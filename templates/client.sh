@@ -422,7 +422,8 @@ main() {
     claim/0/ | identity/0/ | check/0/ | apply/0/) ;;
     *) misused ;;
   esac
-  if ! { mkdir -p "$STATE" "$RUN" && chmod 0700 "$STATE" "$RUN" && W=$(mktemp -d "$RUN/client.XXXXXX"); }; then
+  # A directory that is there keeps its mode: it may be more than the client's.
+  if ! { mkdir -p "$STATE" "$RUN" && W=$(mktemp -d "$RUN/client.XXXXXX"); }; then
     die 1 "cannot make $STATE and $RUN"
   fi
   trap 'rm -rf "$W"' EXIT

@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir, readFile, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, lstat, mkdir, readdir, readFile, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import { parseArgs } from 'node:util'
 import { makeSeed, type SeedFile, type SeedLink, stageOne } from '../documents/image-seed.ts'
@@ -39,8 +39,7 @@ function readArguments(args: readonly string[]) {
 }
 
 async function writeSeed({ directory, ...options }: Options): Promise<string> {
-  await mkdir(directory, { recursive: true })
-  const root = await realpath(directory)
+  const root = await openRoot(directory)
   await refuseUsed(root)
   const seed = await loadSeed(options)
   for (const file of [...seed.files, seed.switch]) await putFile(root, file)
@@ -50,13 +49,18 @@ async function writeSeed({ directory, ...options }: Options): Promise<string> {
 }
 
 async function writeStageOne({ directory, ...options }: Options): Promise<string> {
-  await mkdir(directory, { recursive: true })
-  const root = await realpath(directory)
+  const root = await openRoot(directory)
   const script = await readFile(new URL('seed/stage-one.sh', templates), 'utf8')
   const content = stageOne(await loadSeed(options), script)
   await putFile(root, { path: 'user-data', mode: 0o644, content })
   await putFile(root, { path: 'meta-data', mode: 0o644, content: 'instance-id: rollcall-stage-one\n' })
   return `${directory}: user-data and meta-data for a NoCloud stick (label cidata); user-data alone serves any other data source`
+}
+
+async function openRoot(directory: string): Promise<string> {
+  const made = await mkdir(directory, { recursive: true })
+  if (made !== undefined) await chmod(directory, 0o755)
+  return realpath(directory)
 }
 
 async function loadSeed({ url, pins }: { url: string; pins: string }) {
@@ -83,6 +87,8 @@ async function putFile(root: string, { path, mode, content }: SeedFile): Promise
   const target = join(await folder(root, dirname(path)), path.slice(path.lastIndexOf('/') + 1))
   await rm(`${target}.new`, { force: true })
   await writeFile(`${target}.new`, content, { mode, flag: 'wx' })
+  // Whatever the umask: an image whose /etc only root can enter serves nobody.
+  await chmod(`${target}.new`, mode)
   await rename(`${target}.new`, target)
 }
 
@@ -90,6 +96,11 @@ async function putLink(root: string, { path, target }: SeedLink): Promise<void> 
   const link = join(await folder(root, dirname(path)), path.slice(path.lastIndexOf('/') + 1))
   await rm(link, { force: true })
   await symlink(target, link)
+}
+
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path)
+  await chmod(path, 0o755)
 }
 
 // An image may hold links that are absolute in its own root and would lead into this machine's.
@@ -101,7 +112,7 @@ async function folder(root: string, path: string): Promise<string> {
       () => true,
       () => false,
     )
-    if (!exists) await mkdir(next, { mode: 0o755 })
+    if (!exists) await makeFolder(next)
     here = await realpath(next).catch(() => {
       throw new Error(`${next} is a link that leads nowhere`)
     })

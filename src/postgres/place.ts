@@ -41,6 +41,12 @@ export async function preparePlace(
   }
   const near = make(join(dataDirectory, 'postgres'), account)
   if (!account || (await reaches(account, near.sockets))) return near
+  // An empty one elsewhere would be another roll, with other pins: every box would be lost to it.
+  if (existsSync(join(near.data, 'PG_VERSION'))) {
+    throw new Error(
+      `The database is at ${near.data}, and the account ${account.name} can no longer enter it: let it through the directories above (chmod o+x ${dataDirectory})`,
+    )
+  }
   const far = join(away, randomBytes(8).toString('hex'))
   const place = make(far, account)
   if (!(await reaches(account, place.sockets))) {
