@@ -11,12 +11,17 @@ const alphabet = '0123456789abcdefghjkmnpqrstvwxyz'
  * @returns prefix, `_` and 26 characters of Crockford's base 32
  */
 export function newId<P extends IdPrefix>(prefix: P, now: number, random: Uint8Array): `${P}_${string}` {
-  let bits = BigInt(now >>> 0)
-  for (const byte of random.subarray(0, 12)) bits = (bits << 8n) | BigInt(byte)
+  const bytes = Buffer.alloc(16)
+  bytes.writeUInt32BE(now >>> 0)
+  bytes.set(random.subarray(0, 12), 4)
+  // 128 bits in 26 digits of 5: the first digit holds 3 of them.
   let text = ''
-  for (let i = 0; i < 26; i++) {
-    text = alphabet[Number(bits & 31n)] + text
-    bits >>= 5n
+  let held = 2
+  let bits = 0
+  for (const byte of bytes) {
+    bits = (bits << 8) | byte
+    for (held += 8; held >= 5; held -= 5) text += alphabet[(bits >> (held - 5)) & 31]
+    bits &= 31
   }
   return `${prefix}_${text}`
 }

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { assurances, type Json, roles } from '../documents/profile.ts'
+import { assurances, type Json, Vars as PlainVars, reservedNames, roles } from '../documents/profile.ts'
 import { hostnamePattern } from './hostname.ts'
 import { whyNot } from './serial.ts'
 import { isLine, isText } from './text.ts'
@@ -34,24 +34,26 @@ export const IdentityInput = z
   .openapi('IdentityInput')
 export type IdentityInput = z.output<typeof IdentityInput>
 
-const labelName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'is not a label')
+const labelName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, 'is not a label')
+  .refine((name) => !reservedNames.has(name), 'is a reserved name')
 const labelText = z.string().max(256).refine(isLine, 'holds control characters')
 
-export const Labels = z
-  .record(labelName, labelText)
-  .refine((value) => Object.keys(value).length <= 64, 'has more than 64 labels')
+// z.record() leaves __proto__ out without a word.
+const isOpen = (value: unknown) => typeof value !== 'object' || value === null || !Object.hasOwn(value, '__proto__')
+const labelsOf = <T extends z.ZodType>(text: T) =>
+  z
+    .custom<object>(isOpen, '__proto__ is a reserved name')
+    .pipe(z.record(labelName, text))
+    .openapi({ type: 'object', additionalProperties: { type: 'string', maxLength: 256 } })
+
+export const Labels = labelsOf(labelText).refine((value) => Object.keys(value).length <= 64, 'has more than 64 labels')
 
 // Said by hand for the OpenAPI document: its generator cannot follow the recursion of z.json().
 export const anyMembers = { type: 'object' as const, additionalProperties: true }
 
-export const Vars = z
-  .record(z.string(), z.json())
-  .openapi(anyMembers)
-  .superRefine((value, context) => {
-    const reason = unfitVars(value as Record<string, Json>)
-    if (reason) context.addIssue({ code: 'custom', message: reason })
-  })
-  .transform((value) => value as Record<string, Json>)
+export const Vars = PlainVars.refine(isTold, 'hold control characters')
 
 const macs = z.array(z.string().regex(/^[0-9A-Fa-f]{2}(?:[:-]?[0-9A-Fa-f]{2}){5}$/, 'is not a MAC address')).max(32)
 const uuid = z.string().regex(/^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$/, 'is not a UUID')
@@ -90,8 +92,8 @@ export const DevicePatch = z
     identity: fields.identity.nullable(),
     min_assurance: fields.min_assurance.nullable(),
     uuid: fields.uuid.nullable(),
-    labels: z.record(labelName, labelText.nullable()),
-    vars: z.record(z.string(), z.json()).openapi(anyMembers),
+    labels: labelsOf(labelText.nullable()),
+    vars: PlainVars,
   })
   .partial()
   .openapi('DevicePatch')
@@ -106,16 +108,10 @@ export function normaliseMac(mac: string): string {
   return (mac.toLowerCase().match(/[0-9a-f]{2}/g) ?? []).join(':')
 }
 
-/** Why variables cannot be given to a template: too large or deep, or text that neither Postgres nor YAML can hold. */
-function unfitVars(value: Record<string, Json>): string | undefined {
-  if (!sound(value, 0)) return 'hold control characters, reserved names, or are nested more than 16 deep'
-  return JSON.stringify(value).length > 65_536 ? 'are longer than 65536 characters' : undefined
-}
-
-function sound(value: Json, depth: number): boolean {
+/** Whether all its texts are such as Postgres and YAML can hold. */
+function isTold(value: Json): boolean {
   if (typeof value === 'string') return isText(value)
   if (typeof value !== 'object' || value === null) return true
-  if (depth >= 16) return false
-  if (Array.isArray(value)) return value.every((item) => sound(item, depth + 1))
-  return Object.entries(value).every(([key, item]) => isLine(key) && key !== '__proto__' && sound(item, depth + 1))
+  if (Array.isArray(value)) return value.every(isTold)
+  return Object.entries(value).every(([key, item]) => isLine(key) && isTold(item))
 }

@@ -2,7 +2,6 @@ import { isDeepStrictEqual } from 'node:util'
 import { AppError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { ImportInput } from '../roll/device-input.ts'
-import { deriveAlternative, deriveHostname } from '../roll/hostname.ts'
 import type { Refusal } from '../roll/import-format.ts'
 import { type Columns, type Pin, type Places, type Plan, planLine } from '../roll/import-plan.ts'
 import type { Drizzle } from '../store/database.ts'
@@ -14,14 +13,14 @@ import {
   planForMany,
   recordChanges,
   replaceKeys,
-  takenHostnames,
   updateDevices,
 } from '../store/import.ts'
 import type { Actor } from './actor.ts'
 import type { Context } from './context.ts'
 import { importPlaces } from './import-places.ts'
+import { nameImport } from './name-import.ts'
 
-export type ApplyInput = { context: Context; tx: Drizzle; actor: Actor; mayLower: boolean }
+export type ApplyInput = { context: Context; tx: Drizzle; actor: Actor; mayLower: boolean; dryRun: boolean }
 type Writer = ApplyInput & { nextId: () => string }
 
 type Counts = { created: number; updated: number; unchanged: number }
@@ -30,7 +29,7 @@ type Row = LineRow<StagedRecord>
 type Change = Extract<Plan, { kind: 'create' | 'update' }> & { row: Row }
 
 /** Lines, and characters of them, that are planned and written together. */
-const batch = { lines: 2_000, size: 4_194_304 } as const
+const batch = { lines: 1_000, size: 1_048_576 } as const
 
 /** So many new devices change how Postgres should look for one. */
 const manyDevices = 1_000
@@ -62,7 +61,7 @@ export async function applyImport(input: ApplyInput, refuse: (refusal: Refusal) 
   }
   await writing
   await places.hold()
-  if (counts.created >= manyDevices) await announceGrowth(tx)
+  if (counts.created >= manyDevices && !input.dryRun) await announceGrowth(tx)
   return counts
 }
 
@@ -84,30 +83,18 @@ function sift(
 
 const reasonOf = ({ path, reason }: { path?: string; reason: string }) => ({ reason, ...(path ? { path } : {}) })
 
-/** Gives each its hostname, in the order of the lines; who finds none is refused. */
-async function nameAll(tx: Drizzle, changes: readonly Change[], refuse: (refusal: Refusal) => void): Promise<Change[]> {
-  const wishes = changes.flatMap(({ next, rename }) =>
-    rename && next.cluster_id
-      ? candidates(next).map((hostname) => ({ cluster_id: next.cluster_id as string, hostname }))
-      : [],
-  )
-  const taken = await takenHostnames(tx, wishes)
-  return changes.flatMap((change) => {
-    const { next, rename, row } = change
-    if (!rename || next.cluster_id === null) return [change]
-    const free = candidates(next).find((name) => !taken.has(`${next.cluster_id}/${name}`))
-    if (free === undefined) {
-      const reason = `another device of the cluster has ${candidates(next)[0]}, or had it`
-      refuse({ line: row.line, serial: next.serial, path: 'hostname', reason })
-      return []
-    }
-    taken.add(`${next.cluster_id}/${free}`)
-    return [{ ...change, next: { ...next, hostname: free } }]
-  })
-}
-
-function candidates({ hostname, serial }: Columns): string[] {
-  return hostname === null ? [deriveHostname(serial), deriveAlternative(serial)] : [hostname]
+/** Gives each its hostname; who finds none is refused. */
+async function nameAll(
+  tx: Drizzle,
+  changes: readonly Change[],
+  refuse: (refusal: Refusal) => void,
+): Promise<readonly Change[]> {
+  const lost = await nameImport(tx, changes)
+  for (const [{ row, next }, name] of lost) {
+    const reason = `another device of the cluster has ${name}, or had it`
+    refuse({ line: row.line, serial: next.serial, path: 'hostname', reason })
+  }
+  return lost.size === 0 ? changes : changes.filter((change) => !lost.has(change))
 }
 
 async function writeAll(input: Writer, changes: readonly Change[]): Promise<void> {

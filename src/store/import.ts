@@ -63,7 +63,7 @@ export async function openStage(tx: Drizzle): Promise<boolean> {
   )
   if (!row?.ok) return false
   await tx.execute(sql`
-    create temp table import_lines (line int primary key, serial_key text not null, thumbprint text, record json not null)
+    create temp table import_lines (line int primary key, serial_key text not null, thumbprint text, record jsonb not null)
     on commit drop`)
   return true
 }
@@ -73,7 +73,7 @@ export async function stageLines(tx: Drizzle, lines: readonly string[]): Promise
   await tx.execute(sql`
     insert into import_lines (line, serial_key, thumbprint, record)
     select line, serial_key, thumbprint, record from json_to_recordset(${`[${lines.join()}]`}::text::json)
-      as i(line int, serial_key text, thumbprint text, record json)`)
+      as i(line int, serial_key text, thumbprint text, record jsonb)`)
 }
 
 export type Repeat = { line: number; serial: string; first: number }
@@ -105,6 +105,7 @@ export async function announceGrowth(tx: Drizzle): Promise<void> {
   await tx.execute(sql`analyze identities`)
 }
 
+// Lateral, each with its limit: looked up line by line in an index, whatever Postgres believes of the size of a roll that grows under it.
 /** The next staged lines in their order, each beside what the roll knows; fewer where they are large. */
 export async function nextLines<R>(
   tx: Drizzle,
@@ -112,17 +113,23 @@ export async function nextLines<R>(
   most: { lines: number; size: number },
 ): Promise<LineRow<R>[]> {
   return tx.execute<LineRow<R>>(sql`
-    select l.line, l.record, to_json(d) as device, i.thumbprint, i.jwk is not null as has_jwk, o.device_id as key_owner,
-      exists (select 1 from enrollments e where e.device_id = d.id) as enrolled,
-      exists (select 1 from enrollments e where e.device_id = d.id and e.ended_at is null) as live
+    select l.line, l.record, d.device, d.thumbprint, coalesce(d.has_jwk, false) as has_jwk, o.device_id as key_owner,
+      coalesce(d.enrolled, false) as enrolled, coalesce(d.live, false) as live
     from (
-      select *, sum(length(record::text)) over (order by line rows unbounded preceding) as upto
+      select *, sum(pg_column_size(record)) over (order by line rows unbounded preceding) as upto
       from (select * from import_lines where line > ${after} order by line limit ${most.lines}) s
     ) l
-    left join devices d on d.serial_key = l.serial_key
-    left join identities i on i.device_id = d.id and i.ended_at is null
-    left join identities o on o.thumbprint = l.thumbprint and o.ended_at is null
-    where l.upto - length(l.record::text) < ${most.size}
+    left join lateral (
+      select to_json(d) as device, i.thumbprint, i.jwk is not null as has_jwk,
+        exists (select 1 from enrollments e where e.device_id = d.id) as enrolled,
+        exists (select 1 from enrollments e where e.device_id = d.id and e.ended_at is null) as live
+      from devices d left join identities i on i.device_id = d.id and i.ended_at is null
+      where d.serial_key = l.serial_key limit 1
+    ) d on true
+    left join lateral (
+      select device_id from identities where thumbprint = l.thumbprint and ended_at is null limit 1
+    ) o on true
+    where l.upto - pg_column_size(l.record) < ${most.size}
     order by l.line`)
 }
 
@@ -171,13 +178,13 @@ export async function insertDevices(tx: Drizzle, now: number, by: string, rows: 
       insert into devices (id, serial, serial_key, profile_id, cluster_id, role, hostname, hostname_given, uuid, note, labels, vars,
         macs, min_assurance, state_since, created_at, updated_at)
       select id, r->>'serial', serial_key, profile_id, cluster_id, r->>'role', hostname, r->>'hostname' is not null, r->>'uuid',
-        coalesce(r->>'note', ''), coalesce((r->'labels')::jsonb, '{}'), coalesce((r->'vars')::jsonb, '{}'),
-        case when r->'macs' is null then '{}' else array(select json_array_elements_text(r->'macs')) end,
+        coalesce(r->>'note', ''), coalesce(r->'labels', '{}'), coalesce(r->'vars', '{}'),
+        case when r ? 'macs' then array(select jsonb_array_elements_text(r->'macs')) else '{}' end,
         r->>'min_assurance', at, at, at
       from made
     ), identities as (
       insert into identities (device_id, thumbprint, jwk, created_at)
-      select id, thumbprint, (r->'pin'->>'jwk')::jsonb, at from made where thumbprint is not null
+      select id, thumbprint, nullif(r->'pin'->'jwk', 'null'), at from made where thumbprint is not null
     )
     insert into events (device_id, at, source, name, result, detail)
     select id, at, 'admin', 'registered', 'ok',
