@@ -2,7 +2,7 @@ import { AppError } from '../errors.ts'
 import { type Builtins, type CompiledDocument, compileDocument } from './compile.ts'
 import type { LintProblem } from './input.ts'
 import { lintPaths } from './lint-paths.ts'
-import type { Builtin, Json, ProfileSpec, Role } from './profile.ts'
+import type { Builtin, ProfileSpec, Role } from './profile.ts'
 import { sampleInput } from './sample.ts'
 import { inputShape } from './shape.ts'
 import type { Reason } from './template-error.ts'
@@ -25,7 +25,7 @@ export function lintTemplate(spec: ProfileSpec, builtins: Builtins): LintProblem
   }
   const compiled = attempt(() => compileDocument(spec, builtins))
   if ('reasons' in compiled) return compiled.reasons.map(error)
-  const paths = lintPaths(compiled.made.program, inputShape(spec.vars as Record<string, Json>))
+  const paths = lintPaths(compiled.made.program, inputShape(spec.vars))
   if (paths.length > 0) return paths.map(error)
   const own = lintRole(compiled.made, spec, spec.role)
   const other = lintRole(compiled.made, spec, spec.role === 'server' ? 'agent' : 'server')

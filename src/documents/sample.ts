@@ -16,7 +16,7 @@ const devices = {
  */
 export function sampleInput(spec: ProfileSpec, role: Role, kind: 'plain' | 'hostile' | 'vars'): DocumentInput {
   const { serial, hostname, text } = devices[kind === 'plain' ? 'plain' : 'hostile']
-  const vars = spec.vars as Record<string, Json>
+  const { vars } = spec
   const server = role === 'server'
   const hash = '0'.repeat(64)
   const binaries = ['amd64', 'arm64', 'arm'].map((arch) => ({

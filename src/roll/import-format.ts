@@ -1,4 +1,5 @@
 import type { z } from '@hono/zod-openapi'
+import { reservedNames } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import { CsvRecords, type Row } from './csv.ts'
 import { ImportInput } from './device-input.ts'
@@ -66,13 +67,14 @@ function readHeader(row: Row): string[] {
 }
 
 function isKnown(name: string): boolean {
-  return known.has(name) || /^(?:labels|vars)\../.test(name)
+  const own = /^(?:labels|vars)\.(.+)/s.exec(name)?.[1]
+  return known.has(name) || (own !== undefined && !reservedNames.has(own))
 }
 
 function unknownColumn(name: string): string {
   if (name.includes('\r')) return 'lines must end with LF or CRLF'
   if (/[;\t]/.test(name)) return 'columns are separated by commas'
-  return 'there is no such column'
+  return reservedNames.has(name.slice(name.indexOf('.') + 1)) ? 'the name is reserved' : 'there is no such column'
 }
 
 function badHeader(errors: { path: string; line: number; reason: string }[]): AppError {
@@ -100,8 +102,7 @@ function put(record: Record<string, unknown>, name: string, cell: string) {
   else {
     const group = name.slice(0, dot)
     record[group] ??= group === 'identity' ? { kind: 'key' } : {}
-    // Not an assignment: a column may be called labels.__proto__.
-    Object.defineProperty(record[group], name.slice(dot + 1), { value: cell, enumerable: true })
+    ;(record[group] as Record<string, string>)[name.slice(dot + 1)] = cell
   }
 }
 

@@ -71,7 +71,7 @@ export function documentInput(
 ): DocumentInput {
   const { serial, hostname, labels, vars, note } = device
   const isServer = role === 'server'
-  const merged = { ...(profile.spec.vars as Record<string, Json>), ...vars }
+  const merged = { ...profile.spec.vars, ...vars }
   return {
     device: { serial, hostname, labels, vars, note },
     cluster: shared.cluster,

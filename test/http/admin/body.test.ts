@@ -73,6 +73,28 @@ test('422: a nest without end does not end the server', async () => {
   assert.is((await desk.call('POST', '/profiles', deep)).status, 422)
 })
 
+test('422: variables of a profile or a device that are too long, or have names that are no plain ones', async () => {
+  const profile = { name: 'p', document: 'cloud-init', role: 'agent', template: 'builtin:debian' }
+  const members = ['{"a":{"__proto__":1}}', '{"__proto__":1}', '{"constructor":1}', `{"a":"${'x'.repeat(65_530)}"}`]
+  for (const vars of members) {
+    const device = `{"serial":"V-1","profile":"x","vars":${vars}}`
+    for (const [path, text] of [
+      ['/profiles', JSON.stringify(profile).replace('}', `,"vars":${vars}}`)],
+      ['/profiles/lint', JSON.stringify(profile).replace('}', `,"vars":${vars}}`)],
+      ['/devices', device],
+    ] as const) {
+      const answer = await desk.call('POST', path, text)
+      assert.is(answer.status, 422, path)
+      assert.is(answer.body.errors[0].path, 'vars')
+    }
+  }
+  for (const name of ['__proto__', 'constructor', 'prototype']) {
+    const answer = await desk.call('POST', '/devices', `{"serial":"V-1","profile":"x","labels":{"${name}":"a"}}`)
+    assert.is(answer.status, 422)
+    assert.match(answer.body.errors[0].path, /^labels/)
+  }
+})
+
 test('a member named __proto__ is refused or kept like any other, and touches nothing', async () => {
   const text = '{"name":"p","document":"cloud-init","role":"agent","template":"builtin:debian","__proto__":{"x":1}}'
   assert.is((await desk.call('POST', '/profiles', text)).status, 422)
