@@ -28,7 +28,11 @@ export function redactInput(input: DocumentInput): DocumentInput {
  */
 export function redactBody(input: DocumentInput, body: string): string | undefined {
   const secrets = secretsOf(input)
-  const hide = (text: string) => secrets.reduce((hidden, [secret, name]) => hidden.replaceAll(secret, name), text)
+  const hide = (text: string) =>
+    secrets.reduce(
+      (hidden, [secret, name]) => hidden.replaceAll(secret, name),
+      text.replace(privateKeys, '<private key>'),
+    )
   const redacted = hide(
     body.replace(/"data:;base64,([A-Za-z0-9+/=]*)"/g, (_, data) => `"data:;base64,${encode(hide(decode(data)))}"`),
   )
@@ -39,7 +43,7 @@ function secretsOf(input: DocumentInput): [secret: string, placeholder: string][
   const { secret, k3s } = input
   const token = k3s.token
   const endpoint = datastoreEndpoint(input)
-  const keys = k3s.files.filter(({ content }) => isKey(content)).flatMap(({ content }) => content.split('\n'))
+  const keys = k3s.files.filter(({ content }) => isKey(content)).map(({ content }) => content)
   const all: [string, string][] = [
     [token, '<join token>'],
     [token.slice(token.indexOf('::') + 2), '<join token>'],
@@ -48,7 +52,12 @@ function secretsOf(input: DocumentInput): [secret: string, placeholder: string][
     [secret.node_password, '<node password>'],
     [secret.report_url.slice(secret.report_url.lastIndexOf('/') + 1), '<report token>'],
     [endpoint ?? '', '<datastore endpoint>'],
+    // Whole for one that a template encoded, and by line for one that it took apart or that lost its end.
     ...keys
+      .flatMap((content) => content.match(privateKeys) ?? [])
+      .map((block): [string, string] => [block, '<private key>']),
+    ...keys
+      .flatMap((content) => content.split('\n'))
       .filter((line) => line.length > 15 && !line.startsWith('-----'))
       .map((line): [string, string] => [line, '<private key>']),
   ]
@@ -57,6 +66,10 @@ function secretsOf(input: DocumentInput): [secret: string, placeholder: string][
 
 // Rollcall writes the line itself, and an endpoint is printable ASCII without quotes: what stands there is the endpoint.
 const datastoreEndpoint = ({ k3s }: DocumentInput) => /^datastore-endpoint: "(.*)"$/m.exec(k3s.config)?.[1]
+
+// In whatever form: indented, or its line ends escaped. No dashes stand within, so that a text of many beginnings takes no longer than another.
+const privateKeys =
+  /-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY-----(?:(?!-----)[\s\S])*-----END [A-Z0-9 ]{0,32}PRIVATE KEY-----/g
 
 const isKey = (content: string) => content.includes('PRIVATE KEY')
 const decode = (data: string) => Buffer.from(data, 'base64').toString()

@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import { compileDocument } from '../../src/documents/compile.ts'
 import { roles } from '../../src/documents/profile.ts'
-import { redactBody } from '../../src/documents/redact.ts'
+import { redactBody, redactInput } from '../../src/documents/redact.ts'
 import { suite } from '../suite.ts'
 import { builtins, documents, partsOf, systems } from './parts.ts'
 
@@ -24,6 +24,19 @@ const withKey = (...[template, role]: Parameters<typeof partsOf>) => {
   const datastore = { ...parts.cluster.datastore, certfile: parts.cluster.datastore.cafile as string, keyfile: key }
   return { ...parts, cluster: { ...parts.cluster, datastore } }
 }
+
+/** A file of a key in each form that a template may write it in. */
+const bothWays = `#cloud-config
+bootcmd:
+  - {{#block 4}}
+{{#each k3s.files}}
+{{#place "0600" path}}
+{{content}}
+{{/place}}
+{{/each}}
+{{/block}}
+final_message: {{#each k3s.files}}{{yaml content}}{{/each}}
+`
 
 const decoded = (body: string) =>
   body.replace(/"data:;base64,([^"]*)"/g, (_, data) => Buffer.from(data, 'base64').toString())
@@ -63,6 +76,33 @@ for (const system of systems) {
     })
   }
 }
+
+test('hides whole private keys, however short their lines and wherever they stand', () => {
+  const short = `-----BEGIN EC PRIVATE KEY-----\n${'sh0rt-line\n'.repeat(4)}x=\n-----END EC PRIVATE KEY-----\n`
+  const parts = partsOf({ source: bothWays }, 'server')
+  const both = `${parts.cluster.datastore.cafile}${short}`
+  const input = {
+    ...documents.input(parts),
+    k3s: { ...documents.input(parts).k3s, files: [{ path: '/k', content: both }] },
+  }
+  const { body } = compileDocument(parts.profile.spec, builtins).render(input)
+  assert.ok(body.includes('sh0rt'))
+  for (const text of [
+    redactBody(input, body),
+    compileDocument(parts.profile.spec, builtins).render(redactInput(input)).body,
+  ]) {
+    for (const part of ['sh0rt', 'x=', 'BEGIN EC']) assert.not((text ?? part).includes(part), part)
+    assert.ok(text?.includes('<private key>'))
+  }
+  assert.ok(redactBody(input, body)?.includes('-----BEGIN CERTIFICATE-----'))
+})
+
+test('hides a private key that a device or its profile brings', () => {
+  const parts = partsOf({ source: '#cloud-config\nfinal_message: {{yaml device.note}}\n' }, 'agent')
+  const input = documents.input({ ...parts, device: { ...parts.device, note: `a\n${key}b` } })
+  const { body } = compileDocument(parts.profile.spec, builtins).render(input)
+  assert.is(redactBody(input, body), '#cloud-config\nfinal_message: "a\\n<private key>\\nb"\n')
+})
 
 test('leaves a document without secrets as it was', () => {
   const { input } = documents.compose(partsOf('builtin:debian', 'agent'))
