@@ -42,11 +42,11 @@ const labelText = z.string().max(256).refine(isLine, 'holds control characters')
 
 // z.record() leaves __proto__ out without a word.
 const isOpen = (value: unknown) => typeof value !== 'object' || value === null || !Object.hasOwn(value, '__proto__')
-const labelsOf = <T extends z.ZodType>(text: T) =>
+const labelsOf = <T extends z.ZodType>(text: T, type: 'string' | ['string', 'null'] = 'string') =>
   z
     .custom<object>(isOpen, '__proto__ is a reserved name')
     .pipe(z.record(labelName, text))
-    .openapi({ type: 'object', additionalProperties: { type: 'string', maxLength: 256 } })
+    .openapi({ type: 'object', additionalProperties: { type, maxLength: 256 } })
 
 export const Labels = labelsOf(labelText).refine((value) => Object.keys(value).length <= 64, 'has more than 64 labels')
 
@@ -92,7 +92,7 @@ export const DevicePatch = z
     identity: fields.identity.nullable(),
     min_assurance: fields.min_assurance.nullable(),
     uuid: fields.uuid.nullable(),
-    labels: labelsOf(labelText.nullable()),
+    labels: labelsOf(labelText.nullable(), ['string', 'null']),
     vars: PlainVars,
   })
   .partial()
