@@ -1,9 +1,12 @@
+import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { serve } from '@hono/node-server'
 import * as assert from 'uvu/assert'
 import { listenHttp } from '../../../src/server.ts'
 import { type AdminDesk, openAdminDesk } from '../../fakes/admin-desk.ts'
 import { FakeDevice } from '../../fakes/device.ts'
+import { addEnrollment } from '../../fakes/enrollment.ts'
 import { addCluster, addProfile } from '../../fakes/world.ts'
 import { suite } from '../../suite.ts'
 
@@ -266,4 +269,44 @@ test('400: a body that breaks off changes nothing', async () => {
   } as RequestInit)
   assert.is(answer.status, 400)
   assert.is((await desk.call('GET', '/devices/broken-1')).status, 404)
+})
+
+test('leaves alone what an enrollment has fixed: hostname, cluster, role and key', async () => {
+  const key = new FakeDevice('x').thumbprint
+  await addCluster(desk.world, { name: 'site-c' })
+  await send(csv('serial,profile,cluster', 'live-1,edge,site-a', 'was-1,edge,site-a'))
+  await addEnrollment(desk.world, 'live-1')
+  await addEnrollment(desk.world, 'was-1')
+  await desk.call('POST', '/devices/was-1/retire')
+  await desk.call('POST', '/devices/was-1/reinstate')
+  const reasons = async (...lines: string[]) =>
+    (await send(csv(...lines), { query: 'partial=true' })).body.refused.map(
+      (r: { reason: string }) => r.reason.split(':')[0],
+    )
+  assert.equal(await reasons('serial,hostname', 'live-1,other', 'was-1,other'), ['hostname', 'hostname'])
+  assert.equal(await reasons('serial,cluster', 'live-1,site-c'), ['cluster'])
+  assert.equal(await reasons('serial,role', 'live-1,server'), ['cluster'])
+  assert.equal(await reasons('serial,identity.thumbprint', `live-1,${key}`), ['identity'])
+  assert.equal((await send(csv('serial,cluster,note', 'was-1,site-c,', 'live-1,,seen'))).body, {
+    ...nothing,
+    updated: 2,
+  })
+  const moved = await device('was-1')
+  assert.equal([moved.cluster, moved.hostname], ['site-c', 'was-1'])
+})
+
+test('a refused header is answered while the file is still coming, through a real socket', async () => {
+  const server = serve({ fetch: desk.app.fetch, hostname: '127.0.0.1', port: 0 })
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as AddressInfo
+  try {
+    const body = csv('serial,colour', 'x,y'.repeat(10), `${'x,y\n'.repeat(1_000_000)}`)
+    const headers = { authorization: `Bearer ${desk.tokens.write}`, 'content-type': 'text/csv' }
+    const answer = await fetch(`http://127.0.0.1:${port}/api/v1/devices/import`, { method: 'POST', headers, body })
+    assert.is(answer.status, 422)
+    const after = await fetch(`http://127.0.0.1:${port}/api/v1/devices?limit=1`, { headers })
+    assert.is(after.status, 200)
+  } finally {
+    server.close()
+  }
 })
