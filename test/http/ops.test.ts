@@ -87,12 +87,18 @@ test('neither log nor metrics hold a path, which may hold a secret', async () =>
 
 test('each request is one log line with an id of ours', async () => {
   const { app, lines } = build()
-  await app.request('/healthz', { headers: { 'x-request-id': 'mine' } })
+  await app.request('/nothing', { headers: { 'x-request-id': 'mine' } })
   assert.is(lines.length, 1)
   const { request_id, method, route, status, ms } = lines[0] as Record<string, unknown>
   assert.match(String(request_id), /^[0-9a-f-]{36}$/)
-  assert.equal({ method, route, status }, { method: 'GET', route: '/healthz', status: 200 })
+  assert.equal({ method, route, status }, { method: 'GET', route: 'none', status: 404 })
   assert.type(ms, 'number')
+})
+
+test('what boxes and probes ask all day is not logged when it goes well', async () => {
+  const { app, lines } = build()
+  await app.request('/healthz')
+  assert.is(lines.length, 0)
 })
 
 test('invented methods do not become labels', async () => {
