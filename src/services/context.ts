@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { ManagedDatastore } from '../datastore/managed.ts'
 import type { Database } from '../store/database.ts'
 import type { Vault } from '../store/vault.ts'
 
@@ -31,6 +32,8 @@ export type Context = Database & {
   vault: Vault
   keys: ServerKeys
   settings: Settings
+  /** The clusters' PostgreSQL; undefined where none is configured */
+  managed?: ManagedDatastore | undefined
   log: Logger
   /** Unix seconds */
   now: () => number

@@ -103,9 +103,35 @@ export const clusters = pgTable(
     settings: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     serverTokenSealed: bytea().notNull(),
     state: text().notNull().default('virgin'),
+    stateSince: at().notNull().default(sql`now()`),
+    /** Why it is `stuck`, in words for the admin. */
+    stuckReason: text(),
     /** The device that goes first, until the cluster is up (DESIGN.md, "K3s rules"). */
     initializerDeviceId: text(),
     initializerUntil: at(),
+    /** Who said the CA hash first: `admin`, `datastore`, or the device. A second server confirms it. */
+    caHashFrom: text(),
+    caHashConfirmedAt: at(),
+    /** Managed: what its bootstrap row was last seen to be: virgin, locked, ready. */
+    bootstrap: text(),
+    /** When the cluster was last read or reported, and what kept it from being read. */
+    observedAt: at(),
+    observeTrouble: text(),
+    podsNotRunning: integer(),
+    /** The first server uploads its kubeconfig, sealed: off by default, since it is all of the cluster. */
+    escrowKubeconfig: boolean().notNull().default(false),
+    kubeconfigSealed: bytea(),
+    kubeconfigAt: at(),
+    /** A cluster that Rollcall did not make: sealed JSON of its API endpoint, CA and service-account token. */
+    accessSealed: bytea(),
+    /** Sealed JSON: import into a Rancher, or install of one. */
+    rancherSealed: bytea(),
+    /** VIPs, names and ports of what stands before its servers. */
+    loadBalancer: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    /** The upgrade that runs, or ran last. */
+    upgrade: jsonb().$type<Record<string, unknown>>(),
+    /** A deleted cluster keeps its managed schema until it is purged by name. */
+    purgedAt: at(),
     /** Counts every change: the ETag, and the key of in-process caches. */
     version: integer().notNull().default(1),
     createdAt: at().notNull(),
@@ -229,6 +255,11 @@ export const enrollments = pgTable(
     /** Agent only: the K3s token, for the task that publishes it. */
     joinSealed: bytea(),
     joinExpiresAt: at().notNull(),
+    /** Agent only: the token's public half, and what became of it in the cluster. */
+    joinTokenId: text(),
+    joinPublishedAt: at(),
+    joinPublishedUntil: at(),
+    joinDeletedAt: at(),
     /** Who redeemed: `proof` or the hash of a Rollcall-Retry-Key. */
     redeemedBy: text(),
     redeemedAt: at(),

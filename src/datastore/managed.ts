@@ -1,0 +1,34 @@
+/** The row that K3s keeps its CA keys in (reference: K3s pkg/cluster/storage.go), as last committed. */
+export type Bootstrap = { state: 'virgin' | 'locked' | 'ready'; value: Uint8Array | undefined }
+
+/**
+ * The clusters' PostgreSQL, as use cases see it. Every call is idempotent, opens its own short transaction in `rollcall_k3s`, and takes ids only:
+ * names of schemas and roles are derived from them (k3s/datastore-names.ts).
+ */
+export type ManagedDatastore = {
+  /** What documents name: `host[:port]`, several with commas. */
+  readonly address: string
+  /** PEM of the authority that vouches for it. */
+  readonly ca: string
+  /**
+   * TLS to the address, and room for one more cluster's connections.
+   * @throws AppError `invalid` with plain words for what is wrong
+   */
+  check: (serverNodes: number) => Promise<void>
+  /** Makes a cluster's schema and its owner role. */
+  declare: (clusterId: string) => Promise<void>
+  /** Makes a node's login, or makes it good again with this password. */
+  makeLogin: (clusterId: string, enrollmentId: string, password: string) => Promise<void>
+  /** NOLOGIN, committed; then its sessions end. When it returns, that node writes nothing any more. */
+  fenceLogin: (enrollmentId: string) => Promise<void>
+  /** Fences, hands over what it owns, and drops the role. */
+  dropLogin: (clusterId: string, enrollmentId: string) => Promise<void>
+  /**
+   * Reads the bootstrap row under the guard (reference/k3s.md §9).
+   * @throws AppError `state_conflict` with detail `datastore_tampered: …` if the table is not what K3s makes
+   */
+  readBootstrap: (clusterId: string, serverToken: string) => Promise<Bootstrap>
+  /** Drops a cluster's schema with all its rows, and its owner. */
+  purge: (clusterId: string) => Promise<void>
+  close: () => Promise<void>
+}
