@@ -34,6 +34,8 @@ export type Context = Database & {
   settings: Settings
   /** The clusters' PostgreSQL; undefined where none is configured */
   managed?: ManagedDatastore | undefined
+  /** Tells held task polls of a cluster, here and on other replicas, to look again; undefined where none are held (command line) */
+  wake?: ((clusterId: string) => void) | undefined
   log: Logger
   /** Unix seconds */
   now: () => number
