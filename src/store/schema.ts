@@ -83,6 +83,8 @@ export const versions = pgTable('versions', {
   version: text().primaryKey(),
   artifacts: jsonb().$type<Record<string, { sha256: string }>>().notNull(),
   installScript: jsonb().$type<{ sha256: string }>().notNull(),
+  /** Further files that nodes of this version may be given, by name: image archives, packages. */
+  files: jsonb().$type<Record<string, { sha256: string }>>().notNull().default({}),
   createdAt: at().notNull(),
 })
 
@@ -128,6 +130,8 @@ export const clusters = pgTable(
     rancherSealed: bytea(),
     /** VIPs, names and ports of what stands before its servers. */
     loadBalancer: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    /** Sealed registries.yaml of all its nodes: it may hold passwords. */
+    registriesSealed: bytea(),
     /** The upgrade that runs, or ran last. */
     upgrade: jsonb().$type<Record<string, unknown>>(),
     /** A deleted cluster keeps its managed schema until it is purged by name. */
