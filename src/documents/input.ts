@@ -2,7 +2,7 @@ import type { Json, Role } from './profile.ts'
 
 /**
  * All that a template can say: plain JSON, made by services/compose-document.ts for one device and one enrollment.
- * Secrets stand in `secret` and in `k3s.files` alone, so that previews and the stored redacted copy can tell them apart.
+ * Secrets stand in `secret`, `k3s.files`, `k3s.manifests` and `k3s.registries` alone, so that previews and the stored redacted copy can tell them apart.
  */
 export type DocumentInput = {
   device: { serial: string; hostname: string; labels: Record<string, string>; vars: Record<string, Json>; note: string }
@@ -30,6 +30,20 @@ export type DocumentInput = {
     token: string
     /** Further root-only files, e.g. the datastore's CA and client certificate. */
     files: { path: string; content: string }[]
+    /** Where the cluster keeps its state: sqlite, embedded-etcd, … */
+    datastore: string
+    /** K3s' own environment on this node, e.g. KINE_DATASTORE_MAX_OPEN_CONNECTIONS; empty as a rule */
+    env: Record<string, string>
+    /** Archives of container images by architecture, for sites that reach no registry; empty as a rule */
+    images: Archive[]
+    /** Text of /etc/rancher/k3s/registries.yaml; empty: there is none */
+    registries: string
+    /** Server: what the first of a cluster brings into it at its start. `name` is that of the file, e.g. rancher.yaml. */
+    manifests: { name: string; content: string }[]
+    /** K3s' SELinux policy package by release of Enterprise Linux (el8, el9); empty: K3s' own repository has it */
+    selinux: { release: string; url: string; sha256: string }[]
+    /** Networks of pods and services, which a node's firewall must trust */
+    networks: string[]
     install: {
       /** What the installer stand-in sees: INSTALL_K3S_VERSION, INSTALL_K3S_EXEC, …; no secret */
       env: Record<string, string>
@@ -37,9 +51,9 @@ export type DocumentInput = {
       /** SHA-256 in hex, empty only where the cluster says allow_unpinned */
       script_sha256: string
       /** By architecture as K3s names it: amd64, arm64, arm */
-      binaries: { arch: string; url: string; sha256: string }[]
+      binaries: Archive[]
       /** The one for `vars.arch`, by default amd64: Ignition cannot choose on the machine */
-      binary: { arch: string; url: string; sha256: string } | null
+      binary: Archive | null
     }
   }
   secret: {
@@ -52,6 +66,9 @@ export type DocumentInput = {
     node_password: string
   }
 }
+
+/** A file that a node fetches. `arch` as K3s names it: amd64, arm64, arm. */
+export type Archive = { arch: string; url: string; sha256: string }
 
 export type RenderedDocument = {
   body: string

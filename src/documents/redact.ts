@@ -11,6 +11,8 @@ export function redactInput(input: DocumentInput): DocumentInput {
       config: endpoint === undefined ? k3s.config : k3s.config.replaceAll(endpoint, '<datastore endpoint>'),
       token: k3s.token && '<join token>',
       files: k3s.files.map(({ path, content }) => ({ path, content: isKey(content) ? '<private key>' : content })),
+      manifests: k3s.manifests.map(({ name }) => ({ name, content: '<manifest>' })),
+      registries: k3s.registries && '<registries>',
     },
     secret: {
       report_url: secret.report_url.replace(/[^/]*$/, '<report token>'),
@@ -60,9 +62,20 @@ function secretsOf(input: DocumentInput): [secret: string, placeholder: string][
       .flatMap((content) => content.split('\n'))
       .filter((line) => line.length > 15 && !line.startsWith('-----'))
       .map((line): [string, string] => [line, '<private key>']),
+    // By line, since a template may indent them. A copy that an earlier version kept has neither. What is short says nothing, but for a password in registries.yaml.
+    ...k3s.manifests
+      .flatMap(({ content }) => linesOf(content, 15))
+      .map((line): [string, string] => [line, '<manifest>']),
+    ...linesOf(k3s.registries ?? '', 8).map((line): [string, string] => [line, '<registries>']),
   ]
   return all.filter(([text]) => text !== '')
 }
+
+const linesOf = (text: string, longer: number) =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line.length > longer)
 
 // Rollcall writes the line itself, and an endpoint is printable ASCII without quotes: what stands there is the endpoint.
 const datastoreEndpoint = ({ k3s }: DocumentInput) => /^datastore-endpoint: "(.*)"$/m.exec(k3s.config)?.[1]

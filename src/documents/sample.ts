@@ -42,6 +42,13 @@ export function sampleInput(spec: ProfileSpec, role: Role, kind: 'plain' | 'host
       unit: server ? 'k3s' : 'k3s-agent',
       token: server ? '' : `K10${hash}::abcdef.0123456789abcdef`,
       files: server ? [{ path: '/etc/rancher/k3s/datastore-ca.pem', content: pem('CERTIFICATE') }] : [],
+      datastore: 'postgres',
+      env: server ? { KINE_DATASTORE_MAX_OPEN_CONNECTIONS: '30' } : {},
+      images: [{ arch: 'amd64', url: 'https://example.net/images.tar.zst', sha256: hash }],
+      registries: 'mirrors:\n  "*":\n    endpoint: ["https://example.net"]\n',
+      manifests: server ? [{ name: 'extra.yaml', content: 'kind: Namespace\n' }] : [],
+      selinux: [{ release: 'el9', url: 'https://example.net/k3s-selinux.rpm', sha256: hash }],
+      networks: ['10.42.0.0/16', '10.43.0.0/16'],
       install: {
         env: { INSTALL_K3S_VERSION: 'v1.36.3+k3s1', INSTALL_K3S_EXEC: role },
         script_url: 'https://example.net/install.sh',

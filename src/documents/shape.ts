@@ -25,8 +25,13 @@ export function inputShape(vars: Readonly<Record<string, Json>>): Shape {
       server: { fields: texts('url', 'pins', 'ca', 'audience') },
       k3s: {
         fields: {
-          ...texts('config', 'unit', 'token'),
+          ...texts('config', 'unit', 'token', 'datastore', 'registries'),
           files: { list: { fields: texts('path', 'content') } },
+          env: { names: 'scalar' },
+          images: { list: binary },
+          manifests: { list: { fields: texts('name', 'content') } },
+          selinux: { list: { fields: texts('release', 'url', 'sha256') } },
+          networks: { list: 'scalar' },
           install: {
             fields: {
               ...texts('script_url', 'script_sha256'),

@@ -29,8 +29,7 @@ export type ComposeParts = {
 export type SharedParts = Pick<DocumentInput, 'cluster' | 'profile' | 'server'> & {
   /** config.yaml but for the node's name */
   config: string
-  unit: string
-  files: DocumentInput['k3s']['files']
+  k3s: Omit<DocumentInput['k3s'], 'config' | 'token' | 'install'>
   install: Omit<DocumentInput['k3s']['install'], 'binary'>
 }
 
@@ -56,8 +55,17 @@ export function sharedParts(settings: Settings, { profile, cluster, role }: Comp
       audience: settings.audiences[0] ?? settings.publicUrl,
     },
     config: configYaml(role, { ...roleKeys(cluster, role), ...datastore.keys }),
-    unit: role === 'server' ? 'k3s' : 'k3s-agent',
-    files: datastore.files,
+    k3s: {
+      unit: role === 'server' ? 'k3s' : 'k3s-agent',
+      files: datastore.files,
+      datastore: cluster.datastore.kind,
+      env: {},
+      images: [],
+      registries: '',
+      manifests: [],
+      selinux: [],
+      networks: networks(cluster.settings),
+    },
     install: { env: installEnv(systemOf(profile), role, cluster.k3sVersion), ...install },
   }
 }
@@ -81,10 +89,9 @@ export function documentInput(
     vars: merged,
     server: shared.server,
     k3s: {
+      ...shared.k3s,
       config: `${line('node-name', hostname)}\n${shared.config}`,
-      unit: shared.unit,
       token: isServer ? '' : enrollment.join,
-      files: shared.files,
       install: { ...shared.install, binary: binaryOf(shared, profile, merged) },
     },
     secret: {
@@ -116,6 +123,13 @@ function roleKeys(cluster: ClusterParts, role: Role): Record<string, ConfigValue
   const names = [...new Set([...(api ? [api.host] : []), ...cluster.tlsSans])]
   const settings = cluster.settings as Record<string, ConfigValue>
   return { 'token-file': paths.token, ...(names.length > 0 ? { 'tls-san': names } : {}), ...settings }
+}
+
+/** Networks of pods and services: a cluster's settings, or what K3s takes without them. */
+function networks(settings: Record<string, unknown>): string[] {
+  const given = (key: string, otherwise: string) =>
+    ((settings[key] as string[] | undefined) ?? [otherwise]).flatMap((value) => value.split(','))
+  return [...given('cluster-cidr', '10.42.0.0/16'), ...given('service-cidr', '10.43.0.0/16')]
 }
 
 function systemOf({ spec }: ProfileParts): System {
