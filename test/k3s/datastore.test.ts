@@ -1,7 +1,8 @@
 import * as fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import type { Datastore } from '../../src/k3s/cluster.ts'
-import { checkDatastore, datastoreConfig, postgresEndpoint } from '../../src/k3s/datastore.ts'
+import { checkDatastore, datastoreConfig } from '../../src/k3s/datastore.ts'
+import { postgresEndpoint } from '../../src/k3s/endpoint-postgres.ts'
 import { suite } from '../suite.ts'
 
 const certificate = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
@@ -16,9 +17,12 @@ const reasons = (datastore: Datastore) => checkDatastore(datastore).map(({ path,
 
 const test = suite('datastores')
 
-for (const kind of ['managed', 'mysql', 'etcd', 'embedded-etcd'] as const) {
-  test(`refuses ${kind}, which comes later`, () => {
-    assert.match(reasons({ kind }).join(), /^datastore.kind: .* comes later/)
+for (const kind of ['managed', 'sqlite', 'embedded-etcd'] as const) {
+  test(`refuses an endpoint or certificates for ${kind}, which takes none`, () => {
+    assert.match(reasons({ kind, endpoint: good }).join(), /^datastore.endpoint: .* takes none$/)
+    assert.is(reasons({ kind, cafile: certificate, certfile: certificate, keyfile: key }).length, 3)
+    assert.equal(reasons({ kind }), [])
+    assert.equal(datastoreConfig({ kind }), { keys: {}, files: [] })
   })
 }
 
@@ -31,8 +35,9 @@ const refused: [why: string, endpoint: string, reason: RegExp][] = [
   ['upper case hidden in percent-encoding', 'postgres://u:p@h/%53ite', /upper-case/],
   ['a path below the database', 'postgres://u:p@h/a/b', /more than a database/],
   ['a bare @ in the password', 'postgres://u:p@ss@h/db', /more than one @/],
-  ['a bare # in the password', 'postgres://u:p#ss@h/db', /no URL|%23/],
-  ['a bare / in the password', 'postgres://u:p/ss@h/db', /no URL|database/],
+  ['a bare # in the password', 'postgres://u:p#ss@h/db', /percent-encoded/],
+  ['a bare / in the password', 'postgres://u:p/ss@h/db', /percent-encoded/],
+  ['a bare [ in the password', 'postgres://u:p[ss@h/db', /percent-encoded/],
   ['a bare % in the password', 'postgres://u:100%@h/db', /percent-encoding/],
   ['a space', 'postgres://u:p ss@h/db', /percent-encoded/],
   ['a line end', 'postgres://u:p@h/db\n', /percent-encoded/],
@@ -49,10 +54,39 @@ for (const [why, endpoint, reason] of refused) {
   })
 }
 
-test('refuses postgres without an endpoint, and sqlite with anything', () => {
-  assert.match(reasons({ kind: 'postgres' }).join(), /needs an endpoint/)
-  assert.is(reasons({ kind: 'sqlite', endpoint: good, cafile: certificate }).length, 2)
+test('refuses a kind that needs an endpoint without one', () => {
+  for (const kind of ['postgres', 'mysql', 'etcd'] as const) {
+    assert.match(reasons({ kind }).join(), new RegExp(`^datastore.endpoint: ${kind} needs an endpoint$`))
+  }
 })
+
+const refusedOthers: [kind: 'mysql' | 'etcd', endpoint: string, reason: RegExp][] = [
+  ['mysql', 'postgres://u:p@h/db', /must start with mysql/],
+  ['mysql', 'mysql://u:p@db.example.net:3306/site_a', /tcp\(host:3306\)/],
+  ['mysql', 'mysql://tcp(h:3306)/db', /must read/],
+  ['mysql', 'mysql://:p@tcp(h:3306)/db', /no user/],
+  ['mysql', 'mysql://u:p@unix(/run/mysqld.sock)/db', /tcp\(host:3306\)/],
+  ['mysql', 'mysql://u:p@tcp(h:3306)', /must read|tcp/],
+  ['mysql', 'mysql://u:p@tcp(h:3306)/', /no database/],
+  ['mysql', 'mysql://u:p@tcp(h:3306)/site-a', /letters, digits and _/],
+  ['mysql', 'mysql://u:p@tcp(h:66000)/db', /port/],
+  ['mysql', 'mysql://u:p@tcp(h:3306)/db?tls', /name=value/],
+  ['mysql', 'mysql://u:pä@tcp(h:3306)/db', /ASCII/],
+  ['etcd', 'http://h1:2379', /https/],
+  ['etcd', 'https://h1:2379, https://h2:2379', /blank/],
+  ['etcd', 'https://h1:2379,h2:2379', /https/],
+  ['etcd', 'https://u:p@h1:2379', /login/],
+  ['etcd', 'https://h1:2379/v3', /more than host and port/],
+  ['etcd', 'https://h1:2379,https://h1:2379/', /twice/],
+  ['etcd', Array.from({ length: 10 }, (_, i) => `https://h${i}:2379`).join(), /more than 9/],
+]
+for (const [kind, endpoint, reason] of refusedOthers) {
+  test(`refuses ${kind} at ${endpoint.slice(0, 50)}`, () => {
+    const [first] = checkDatastore({ kind, endpoint })
+    assert.is(first?.path, 'datastore.endpoint')
+    assert.match(first?.reason ?? '', reason)
+  })
+}
 
 test('refuses what is no PEM, and a certificate without its key', () => {
   assert.match(reasons(postgres(good, { cafile: '/etc/ca.pem' })).join(), /cafile: must be PEM/)
@@ -63,7 +97,16 @@ test('refuses what is no PEM, and a certificate without its key', () => {
 test('takes what K3s takes', () => {
   assert.equal(reasons(postgres(good, { cafile: certificate, certfile: certificate, keyfile: key })), [])
   assert.equal(reasons(postgres('postgresql://u@[fd00::1]:5432/db')), [])
-  assert.equal(reasons({ kind: 'sqlite' }), [])
+  assert.equal(
+    reasons({
+      kind: 'mysql',
+      endpoint: 'mysql://k3s:p@:/(%ss@tcp([fd00::1]:3306)/site_a?tls=true',
+      cafile: certificate,
+    }),
+    [],
+  )
+  assert.equal(reasons({ kind: 'mysql', endpoint: 'mysql://k3s@tcp(db)/site_a' }), [])
+  assert.equal(reasons({ kind: 'etcd', endpoint: 'https://h1:2379,https://[fd00::2]:2379' }), [])
 })
 
 test('names files for certificates and key, and carries their texts', () => {
@@ -80,7 +123,6 @@ test('names files for certificates and key, and carries their texts', () => {
       { path: '/etc/rancher/k3s/datastore-key.pem', content: key },
     ],
   })
-  assert.equal(datastoreConfig({ kind: 'sqlite' }), { keys: {}, files: [] })
 })
 
 test('encodes any user and password so that they read back', () => {
