@@ -39,7 +39,7 @@ export function changeCluster(
     const changed = changedMembers(before, spec)
     if (changed.length === 0) return showCluster(tx, row)
     refuse(changed.includes('name') ? [{ path: 'name', reason: 'a name cannot be changed' }] : [])
-    await checkCluster(tx, spec)
+    await checkCluster({ db: tx, managed: context.managed }, spec)
     await checkState(tx, row, before, spec)
     const set = { ...columnsOf(row.id, spec, context.vault), ...stateAfter(row, spec), updatedAt: date(now) }
     const after = await updateCluster(tx, row.id, { ...set, version: row.version + 1 })

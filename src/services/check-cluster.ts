@@ -6,17 +6,22 @@ import { checkDatastore } from '../k3s/datastore.ts'
 import { checkSettings } from '../k3s/settings.ts'
 import type { Drizzle } from '../store/database.ts'
 import { findVersion } from '../store/versions.ts'
+import type { Context } from './context.ts'
 import { refuse } from './invalid.ts'
+
+type Deps = Pick<Context, 'managed'> & { db: Drizzle }
 
 /**
  * Checks what the schema cannot say.
  * @throws AppError `invalid` with every reason at once
  */
-export async function checkCluster(db: Drizzle, spec: ClusterSpec): Promise<void> {
+export async function checkCluster({ db, managed }: Deps, spec: ClusterSpec): Promise<void> {
   refuse([
     ...endpointErrors(spec.api_endpoint),
     ...sanErrors(spec.tls_sans),
     ...checkDatastore(spec.datastore),
+    ...managedErrors(spec, managed),
+    ...meetingPointErrors(spec),
     ...checkSettings(spec.settings),
     ...(await versionErrors(db, spec)),
   ])
@@ -26,6 +31,18 @@ async function versionErrors(db: Drizzle, spec: ClusterSpec): Promise<FieldError
   if (spec.allow_unpinned || (await findVersion(db, spec.version))) return []
   const reason = `no hashes of ${spec.version} are on record: POST /versions first, or say allow_unpinned`
   return [{ path: 'version', reason }]
+}
+
+function managedErrors({ datastore }: ClusterSpec, managed: Deps['managed']): FieldError[] {
+  if (datastore.kind !== 'managed' || managed) return []
+  const reason = 'this server manages no PostgreSQL for clusters: set ROLLCALL_DATASTORE_ADDRESS'
+  return [{ path: 'datastore.kind', reason }]
+}
+
+// Further servers of an embedded etcd join through it; those of other kinds meet in their datastore.
+function meetingPointErrors({ datastore, api_endpoint }: ClusterSpec): FieldError[] {
+  if (datastore.kind !== 'embedded-etcd' || api_endpoint !== undefined) return []
+  return [{ path: 'api_endpoint', reason: 'embedded-etcd needs it: servers after the first join through it' }]
 }
 
 function endpointErrors(endpoint: string | undefined): readonly FieldError[] {

@@ -18,7 +18,7 @@ export function createCluster(context: Context, actor: Actor, spec: ClusterSpec)
   const id = newId('clu', now, random(12))
   const serverToken = Buffer.from(random(32)).toString('hex')
   return context.db.transaction(async (tx) => {
-    await checkCluster(tx, spec)
+    await checkCluster({ db: tx, managed: context.managed }, spec)
     const row = await insertCluster(tx, {
       id,
       ...columnsOf(id, spec, vault),

@@ -39,11 +39,14 @@ test('422: no hashes on record, unless allow_unpinned', async () => {
   assert.is((await desk.call('POST', '/clusters', clusterInput('pinned', { allow_unpinned: false }))).status, 201)
 })
 
-test('422: datastores of later releases, a sqlite with an endpoint, a postgres without', async () => {
-  for (const kind of ['managed', 'mysql', 'etcd', 'embedded-etcd']) {
-    const answer = await desk.call('POST', '/clusters', clusterInput('later', { datastore: { kind } }))
-    assert.equal(paths(answer), ['datastore.kind'], kind)
+test('422: a datastore that its kind or this server cannot have', async () => {
+  const missing = { managed: 'datastore.kind', mysql: 'datastore.endpoint', etcd: 'datastore.endpoint' }
+  for (const [kind, path] of Object.entries(missing)) {
+    const answer = await desk.call('POST', '/clusters', clusterInput('x', { datastore: { kind } }))
+    assert.equal(paths(answer), [path], kind)
   }
+  const etcd = { datastore: { kind: 'embedded-etcd' }, api_endpoint: undefined }
+  assert.equal(paths(await desk.call('POST', '/clusters', clusterInput('x', etcd))), ['api_endpoint'])
   const sqlite = await desk.call('POST', '/clusters', clusterInput('x', { datastore: { kind: 'sqlite', endpoint } }))
   assert.equal(paths(sqlite), ['datastore.endpoint'])
   const postgres = await desk.call('POST', '/clusters', clusterInput('x', { datastore: { kind: 'postgres' } }))
