@@ -1,4 +1,4 @@
-import { type CaHashVerdict, type CaHashWord, judgeCaHash } from '../k3s/ca-hash.ts'
+import { type CaHashVerdict, type CaHashWord, judgeCaHash } from '../k3s/ca-hash-verdict.ts'
 import { recordAudit } from '../store/audit.ts'
 import { changeClusterRow, selectCaHash } from '../store/ca-hash.ts'
 import type { ClusterRow } from '../store/clusters.ts'

@@ -1,5 +1,5 @@
 import { and, eq, isNull, sql } from 'drizzle-orm'
-import type { CaHashView } from '../k3s/ca-hash.ts'
+import type { CaHashView } from '../k3s/ca-hash-verdict.ts'
 import { type ClusterRow, updateCluster } from './clusters.ts'
 import type { Drizzle } from './database.ts'
 import { clusters } from './schema.ts'

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert'
-import { type CaHashView, judgeCaHash } from '../../src/k3s/ca-hash.ts'
+import { type CaHashView, judgeCaHash } from '../../src/k3s/ca-hash-verdict.ts'
 import { suite } from '../suite.ts'
 
 const test = suite('CA hash of a cluster')
