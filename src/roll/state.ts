@@ -17,7 +17,8 @@ export type DeviceState = (typeof deviceStates)[number]
  * What can happen to a device.
  * - `hold`: its claim waits for an admin; `approve`, `reject`: the admin's answer
  * - `enroll`: a claim was accepted; `rekey`: its key was replaced before it joined
- * - `progress`, `fail`, `ready`: it reported; `join`: its cluster shows it
+ * - `progress`, `fail`, `ready`: it reported; `join`, `ready`: its cluster shows it; `unready`: it had called itself ready, and its cluster
+ *   shows that it is not
  * - `revoke`, `retire`, `reinstate`: the admin's verbs
  */
 export const deviceEvents = [
@@ -30,6 +31,7 @@ export const deviceEvents = [
   'fail',
   'join',
   'ready',
+  'unready',
   'revoke',
   'retire',
   'reinstate',
@@ -67,6 +69,7 @@ export const transitions: Readonly<Record<DeviceState, Readonly<Partial<Record<D
     fail: 'ready',
     join: 'ready',
     ready: 'ready',
+    unready: 'joined',
   },
   revoked: { revoke: 'revoked', retire: 'revoked', reinstate: 'registered' },
   retired: { revoke: 'revoked', retire: 'retired', reinstate: 'registered' },
@@ -99,6 +102,7 @@ const phrase: Record<DeviceEvent, string> = {
   fail: 'fail',
   join: 'join',
   ready: 'become ready',
+  unready: 'turn out not to be ready',
   revoke: 'be revoked',
   retire: 'be retired',
   reinstate: 'be reinstated: only a revoked or retired one can',
