@@ -16,6 +16,9 @@ export const observerRole = 'rollcall_observer'
  */
 export const ownerRole = (clusterId: string): string => `k3s_${idOf('clu', clusterId)}`
 
+/** The role without login that may read one cluster's table and nothing else: the observer reads as that role alone (datastore/reader.ts). */
+export const readerRole = (clusterId: string): string => `k3s_r_${idOf('clu', clusterId)}`
+
 /** The login of one server node: one an enrollment. */
 export const loginRole = (enrollmentId: string): string => `k3s_n_${idOf('enr', enrollmentId)}`
 

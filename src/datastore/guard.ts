@@ -1,0 +1,119 @@
+import { ownerRole } from '../k3s/datastore-names.ts'
+import type { Observer } from './observer.ts'
+import { readersSchema, tamperedState } from './reader.ts'
+
+/** What is asked of a cluster's table. `text` names it by the argument, behind FROM ONLY; both are our own words, with nothing of anybody else's in them. */
+export type KineQuery = { columns: string; text: (table: string) => string }
+
+/**
+ * - `absent`: no server of the cluster has made the table yet
+ * - `tampered`: the table is not what K3s makes, so nothing of it was read
+ * - `late`: somebody holds the table, or the read took too long
+ */
+export type KineRead<Row> =
+  | { kind: 'rows'; rows: Row[] }
+  | { kind: 'absent' }
+  | { kind: 'tampered'; what: string }
+  | { kind: 'late'; what: string }
+
+/**
+ * Reads a managed cluster's `kine` table. What lies in its schema is hostile code, since its servers own it (reference/k3s.md §9): the read goes through the
+ * cluster's reader (reader.ts), in a read-only transaction that is always rolled back, with the table held and checked first, and
+ * nothing stays in the session for the next cluster.
+ * @throws what Postgres says when it is away, full, or not set up
+ */
+export async function readKine<Row>(
+  observer: Observer,
+  clusterId: string,
+  { columns, text }: KineQuery,
+): Promise<KineRead<Row>> {
+  const owner = ownerRole(clusterId)
+  const table = `${owner}.kine`
+  const texts = [`lock table only ${table} in access share mode`, wrong(owner), text(table)].map(quoted)
+  const batch = `${begin}; select * from ${readersSchema}.${owner}(${texts.join(', ')}) as t(${columns})`
+  try {
+    return { kind: 'rows', rows: (await observer.run(batch)) as Row[] }
+  } catch (error) {
+    return refusal(error)
+  }
+}
+
+/** Milliseconds: kine's own statements on a small table take one. */
+const patience = { lock: 500, statement: 4_000, transaction: 6_000 } as const
+
+const begin = [
+  'begin read only',
+  `set local statement_timeout = ${patience.statement}`,
+  `set local lock_timeout = ${patience.lock}`,
+  `set local idle_in_transaction_session_timeout = ${patience.transaction}`,
+  // From PostgreSQL 17 on.
+  `select set_config('transaction_timeout', '${patience.transaction}', true) where current_setting('transaction_timeout', true) is not null`,
+  "set local search_path = ''",
+].join('; ')
+
+function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered' | 'late'; what: string } {
+  const { code, message = '' } = (error ?? {}) as { code?: string; message?: string }
+  switch (code) {
+    case '42P01':
+      return { kind: 'absent' }
+    case tamperedState:
+      return { kind: 'tampered', what: message.slice(0, 200) }
+    case '42809':
+      return { kind: 'tampered', what: 'kine is no table' }
+    case '42501':
+      return { kind: 'tampered', what: 'kine may not be read any more' }
+    case '3F000':
+      return { kind: 'tampered', what: 'its schema is gone' }
+    case '55P03':
+      return { kind: 'late', what: 'somebody holds the table locked' }
+    case '57014':
+    case '25P04':
+      return { kind: 'late', what: 'a read took too long' }
+    case 'OBSERVER_STUCK':
+      return { kind: 'tampered', what: 'a read did not end when it was told to' }
+    default:
+      throw error
+  }
+}
+
+const quoted = (text: string) => `$rollcall$${text}$rollcall$`
+
+/** `name type`, as kine 0.9 to 0.17 make them; the types by their numbers, which nobody can take. Postgres' collations "default" and "C" are 100 and 950. */
+const columns = {
+  id: ['20', '23'],
+  name: ['25', '1043'],
+  created: ['23'],
+  deleted: ['23'],
+  create_revision: ['20', '23'],
+  prev_revision: ['20', '23'],
+  lease: ['23'],
+  value: ['17'],
+  old_value: ['17'],
+} as const
+
+const ordinary = Object.entries(columns)
+  .map(([name, types]) => `(a.attname = '${name}' and a.atttypid in (${types.join(', ')}))`)
+  .join(' or ')
+
+/**
+ * A query that says what is wrong with a table, or null. Each line is a way to have one's own code run by whoever reads: K3s makes none of them, so there is
+ * nothing to weigh. The planner runs immutable functions of index expressions, index predicates and extended statistics by itself.
+ * Everything but those needs a lock that ours keeps away; for those see reader.ts.
+ */
+const wrong = (owner: string) => `select nullif(concat_ws(', ',
+  case when c.relkind <> 'r' or c.relispartition then 'kine is no plain table' end,
+  case when c.relpersistence <> 'p' then 'it is not logged' end,
+  case when c.reloftype <> 0 then 'it is of a type' end,
+  case when c.relowner <> (select oid from pg_catalog.pg_roles where rolname = '${owner}') then 'it belongs to another role' end,
+  case when c.relrowsecurity or c.relforcerowsecurity or exists (select from pg_catalog.pg_policy where polrelid = c.oid) then 'it has row security' end,
+  case when c.relhasrules or exists (select from pg_catalog.pg_rewrite where ev_class = c.oid) then 'it has rules' end,
+  case when exists (select from pg_catalog.pg_inherits where inhrelid = c.oid or inhparent = c.oid) then 'it inherits or is inherited' end,
+  case when exists (select from pg_catalog.pg_constraint where conrelid = c.oid and contype = 'c') then 'it has a check constraint' end,
+  case when exists (select from pg_catalog.pg_index where indrelid = c.oid and (indexprs is not null or indpred is not null)) then 'it has an index on an expression' end,
+  case when exists (select from pg_catalog.pg_statistic_ext where stxrelid = c.oid and stxexprs is not null) then 'it has statistics on an expression' end,
+  (select case
+      when count(*) <> ${Object.keys(columns).length} or not bool_and(${ordinary}) then 'it has other columns'
+      when not bool_and(a.attgenerated = '' and a.attidentity = '') then 'it has generated columns'
+      when not bool_and(a.attcollation in (0, 100, 950)) then 'it has a collation of its own'
+    end from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
+  ), '') from pg_catalog.pg_class c where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = '${owner}') and c.relname = 'kine'`

@@ -1,0 +1,32 @@
+import { AppError } from '../errors.ts'
+import { bootstrapName, mostBootstrapBytes } from '../k3s/bootstrap.ts'
+import { readKine } from './guard.ts'
+import type { Bootstrap } from './managed.ts'
+import type { Observer } from './observer.ts'
+
+type Row = { deleted: number; size: number | null; value: Uint8Array | null }
+
+/**
+ * Reads a cluster's bootstrap row, as last committed, under the guard.
+ * @returns `ready` without a value if that is larger than any that K3s writes
+ * @throws AppError `state_conflict`, detail `datastore_tampered: …`, if the table is not what K3s makes; `datastore_unavailable` if it is held
+ */
+export async function readBootstrap(observer: Observer, clusterId: string, serverToken: string): Promise<Bootstrap> {
+  const read = await readKine<Row>(observer, clusterId, {
+    columns: 'deleted int4, size int4, value bytea',
+    text: (
+      table,
+    ) => `select deleted::int4, octet_length(value), case when octet_length(value) <= ${mostBootstrapBytes} then value end
+      from only ${table} where name = '${bootstrapName(serverToken)}' order by id desc limit 1`,
+  })
+  if (read.kind === 'tampered') throw new AppError('state_conflict', { detail: `datastore_tampered: ${read.what}` })
+  if (read.kind === 'late') throw new AppError('datastore_unavailable', { cause: new Error(read.what) })
+  return stateOf(read.kind === 'rows' ? read.rows[0] : undefined)
+}
+
+// No row, or a deleted one, is a datastore without a cluster; an empty one is the lock of a first server (K3s pkg/cluster/storage.go).
+function stateOf(row: Row | undefined): Bootstrap {
+  if (row?.deleted !== 0) return { state: 'virgin', value: undefined }
+  if (!row.size) return { state: 'locked', value: undefined }
+  return { state: 'ready', value: row.value ?? undefined }
+}
