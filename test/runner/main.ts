@@ -32,6 +32,8 @@ function report(result: FileResult): FileResult {
   const { file, passed, failed, skipped, seconds } = result
   const counts = `${passed} passed${failed ? `, ${failed} failed` : ''}${skipped ? `, ${skipped} skipped` : ''}`
   console.log(`${failed ? 'FAIL' : 'ok  '} ${file}: ${counts} (${seconds.toFixed(1)} s)`)
+  // What was left out here is said aloud, though nothing failed.
+  for (const [line] of result.output.matchAll(/^skipped: .+$/gm)) console.log(line)
   if (failed) {
     if (result.output.trim()) console.log(result.output.trimEnd().replace(/^/gm, '     '))
     for (const problem of result.problems) console.log(`     ${file} ${problem}`)
