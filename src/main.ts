@@ -19,6 +19,10 @@ const commands: Record<string, { usage: string; load: () => Promise<Command> }> 
   config: { usage: 'config [any flag of serve]', load: async () => (await import('./cli/config.ts')).config },
   migrate: { usage: `migrate ${common}`, load: async () => (await import('./cli/migrate.ts')).migrate },
   postgres: { usage: 'postgres [--data-dir D]', load: async () => (await import('./cli/postgres.ts')).postgres },
+  doctor: {
+    usage: `doctor datastore --cluster NAME | --kind postgres|mysql|etcd [--cafile F] [--certfile F] [--keyfile F] < endpoint ${common}`,
+    load: async () => (await import('./cli/doctor.ts')).doctor,
+  },
   'image-seed': {
     usage: 'image-seed --url URL --pin PINS [--stage-one] DIRECTORY',
     load: async () => (await import('./cli/image-seed.ts')).imageSeedCommand,

@@ -50,6 +50,14 @@ export async function countClusterDevices(db: Drizzle, clusterId: string, most: 
   return rows.length
 }
 
+/** How many servers a cluster has, as far as their enrollments say. */
+export async function countServers(db: Drizzle, clusterId: string): Promise<number> {
+  return db.$count(
+    enrollments,
+    and(eq(enrollments.clusterId, clusterId), eq(enrollments.role, 'server'), isNull(enrollments.endedAt)),
+  )
+}
+
 /** Whether a device of the cluster has a live enrollment. */
 export async function hasLiveEnrollment(db: Drizzle, clusterId: string): Promise<boolean> {
   const rows = await db

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { ClusterSpec, Datastore, datastoreKinds } from '../../k3s/cluster.ts'
 import { changeCluster } from '../../services/change-cluster.ts'
+import { checkChangedDatastore, checkNewDatastore } from '../../services/check-datastore.ts'
 import { createCluster } from '../../services/create-cluster.ts'
 import { deleteCluster } from '../../services/delete-cluster.ts'
 import { patchOf } from '../../services/merge-patch.ts'
@@ -36,11 +37,21 @@ const Node = z.object({
   state: z.string(),
   observed: z.boolean().describe('False: the state is what the device reported'),
 })
+const Finding = z
+  .object({ severity: z.enum(['error', 'warning', 'note']), code: z.string(), text: z.string() })
+  .openapi('Finding')
 const Cluster = ClusterSummary.extend({
+  datastore_findings: z.array(Finding).optional().describe('With `?check=true`: what a look at its datastore found'),
   nodes: z.array(Node).describe('Enrolled devices by name, at most 1,000'),
 }).openapi('Cluster')
 
 const ClusterPatch = patchOf({ ...ClusterSpec.shape, datastore: patchOf(Datastore.shape) }).openapi('ClusterPatch')
+const CheckQuery = z.object({
+  check: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe('Try the datastore from the server first; 422 if K3s would not come up on it'),
+})
 const params = z.object({ name: z.string().openapi({ example: 'site-a' }) })
 
 const example = {
@@ -68,7 +79,10 @@ const create = adminRoute({
   summary: 'Declare a cluster',
   description:
     'The version needs hashes on record, unless `allow_unpinned`. With a `ca_hash` the cluster counts as up.',
-  request: { body: { required: true, content: { 'application/json': { schema: ClusterSpec, example } } } },
+  request: {
+    query: CheckQuery,
+    body: { required: true, content: { 'application/json': { schema: ClusterSpec, example } } },
+  },
   responses: { 201: answer('Declared', Cluster) },
   errors: ['already_exists'],
 })
@@ -91,7 +105,11 @@ const change = adminRoute({
   ifMatch: true,
   tags,
   summary: 'Change a cluster (RFC 7396: null takes a member back to its default)',
-  request: { params, body: { required: true, content: { 'application/json': { schema: ClusterPatch } } } },
+  request: {
+    params,
+    query: CheckQuery,
+    body: { required: true, content: { 'application/json': { schema: ClusterPatch } } },
+  },
   responses: { 200: answer('As it is now', Cluster) },
   errors: ['not_found', 'state_conflict'],
 })
@@ -119,8 +137,14 @@ export const clusterRoutes = () =>
       )
     })
     .openapi(create, async (c) => {
-      const cluster = await createCluster(c.var.context, actor(c), c.req.valid('json'))
-      return c.json(cluster.body, 201, { ETag: etag(cluster), Location: `/api/v1/clusters/${cluster.body.name}` })
+      const spec = c.req.valid('json')
+      const asked = c.req.valid('query').check === 'true'
+      const found = asked ? { datastore_findings: await checkNewDatastore(c.var.context, spec) } : {}
+      const cluster = await createCluster(c.var.context, actor(c), spec)
+      return c.json({ ...cluster.body, ...found }, 201, {
+        ETag: etag(cluster),
+        Location: `/api/v1/clusters/${cluster.body.name}`,
+      })
     })
     .openapi(read, async (c) => {
       const cluster = await readCluster(c.var.context, c.req.valid('param').name)
@@ -128,8 +152,11 @@ export const clusterRoutes = () =>
     })
     .openapi(change, async (c) => {
       const { name } = c.req.valid('param')
-      const cluster = await changeCluster(c.var.context, actor(c), name, c.req.valid('json'), ifMatch(c))
-      return c.json(cluster.body, 200, { ETag: etag(cluster) })
+      const patch = c.req.valid('json')
+      const asked = c.req.valid('query').check === 'true'
+      const found = asked ? { datastore_findings: await checkChangedDatastore(c.var.context, name, patch) } : {}
+      const cluster = await changeCluster(c.var.context, actor(c), name, patch, ifMatch(c))
+      return c.json({ ...cluster.body, ...found }, 200, { ETag: etag(cluster) })
     })
     .openapi(remove, async (c) => {
       await deleteCluster(c.var.context, actor(c), c.req.valid('param').name, ifMatch(c))
