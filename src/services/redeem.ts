@@ -6,44 +6,66 @@ import { type JoinProof, parseJoinProof } from '../identity/claim.ts'
 import { importKey } from '../identity/key-cache.ts'
 import { checkNonce } from '../identity/nonce.ts'
 import { verifySignature } from '../identity/verify.ts'
-import { redeemTicket, selectPinnedKey, selectTicket, type TicketRow, useProofNonce } from '../store/redeem.ts'
+import {
+  extendTicket,
+  markRedeemed,
+  selectPinnedKey,
+  selectServerToken,
+  selectTicket,
+  type TicketRow,
+  useProofNonce,
+} from '../store/redeem.ts'
+import { place } from './cluster-view.ts'
 import type { Context } from './context.ts'
-
-export type RedeemDeps = Pick<Context, 'sql' | 'vault' | 'keys' | 'settings' | 'now'>
+import { gatePorts } from './gate-ports.ts'
+import { letIn } from './pass-gate.ts'
 
 /** What comes with a join ticket: a proof of key, or for weak enrollments the key of a retry. */
 export type RedeemRequest = { ticket: string; proof: Uint8Array | undefined; retryKey: string | undefined }
 
-/** Seconds that the first server keeps its turn without renewing it; K3s' first start takes about 10 s, 30 s after a crash. */
-const lease = 900
-
-/** Seconds until a waiting server asks again. */
-const turnPoll = 15
+/** `token`: 64 hex digits. `start`, embedded etcd only: whether this server makes the cluster or joins it. */
+export type RedeemAnswer = { token: string; start: 'init' | 'join' | undefined }
 
 /**
- * Gives a server its cluster's token for its join ticket and a proof of the key that claimed.
- * The same server may ask again until it joined; whose turn it is decides the database in one statement.
- * @returns 64 hex digits
+ * Gives a server its cluster's token for its join ticket and a proof of the key that claimed, when it is its turn to start K3s; on a managed
+ * datastore its login is made first. The same server may ask again until it joined.
  * @throws AppError `token_invalid` for an unknown, ended or used-up ticket, `bad_signature` for a proof that is missing or
- *   wrong (the ticket stays good), `claim_replayed`, `already_redeemed`, `cluster_not_ready` while it is not its turn
+ *   wrong, `claim_replayed`, `already_redeemed`, `cluster_not_ready` while it is not its turn, `datastore_unavailable` while its login
+ *   cannot be made; with all but the first the ticket stays good, and a wait lengthens its life
  */
-export async function redeem(deps: RedeemDeps, request: RedeemRequest): Promise<string> {
-  const now = deps.now()
-  const ticket = await selectTicket(deps.sql, sha256(request.ticket), now)
+export async function redeem(context: Context, request: RedeemRequest): Promise<RedeemAnswer> {
+  const ticket = await selectTicket(context.sql, sha256(request.ticket), context.now())
   if (ticket?.role !== 'server' || ticket.expired || ticket.joined) throw new AppError('token_invalid')
-  const by = meets(ticket.assurance, 'key') ? await proveKey(deps, ticket, request) : retryKey(request)
-  const input = { enrollmentId: ticket.enrollment_id, deviceId: ticket.device_id, clusterId: ticket.cluster_id }
-  const row = await redeemTicket(deps.sql, { ...input, by, now, ttl: ticket.join_ttl, lease })
-  if (!row) throw new AppError('token_invalid')
-  if (row.taken) throw new AppError('already_redeemed', { detail: 'another retry key redeemed this ticket' })
-  if (!row.turn) throw new AppError('cluster_not_ready', { detail: waiting(row.cluster_state), retryAfter: turnPoll })
-  return deps.vault.open(`clusters/${ticket.cluster_id}/server_token`, row.server_token_sealed).toString()
+  const by = meets(ticket.assurance, 'key') ? await proveKey(context, ticket, request) : retryKey(request)
+  if (ticket.redeemed_by !== null && ticket.redeemed_by !== by)
+    throw new AppError('already_redeemed', { detail: 'another retry key redeemed this ticket' })
+  try {
+    return await enter(context, ticket, by)
+  } catch (error) {
+    if (error instanceof AppError && error.status === 503)
+      await extendTicket(context.sql, ticket.enrollment_id, context.now() + ticket.join_ttl)
+    throw error
+  }
 }
 
-function waiting(state: string): string {
-  if (state === 'compromised') return 'the cluster is marked compromised; no server is let in until it is rotated'
-  return "another server goes first; this one waits until the cluster's CA hash is known"
+async function enter(context: Context, ticket: TicketRow, by: string): Promise<RedeemAnswer> {
+  const { sql, vault, now } = context
+  const asker = { clusterId: ticket.cluster_id, deviceId: ticket.device_id, enrollmentId: ticket.enrollment_id }
+  const { cluster, hostname, datastore } = ticket
+  const open = (sealed: Uint8Array) => vault.open(place.serverToken(asker.clusterId), sealed).toString()
+  const serverToken = async () => open(await selectServerToken(sql, asker.clusterId))
+  let token = ''
+  const mark = async () => {
+    const row = await markRedeemed(sql, { ...asker, by, now: now(), ttl: ticket.join_ttl })
+    if (row?.outcome === 'marked') token = open(row.server_token_sealed)
+    return row?.outcome ?? 'ended'
+  }
+  const ports = gatePorts(context, { ...asker, cluster, hostname, datastore, serverToken })
+  const start = await letIn({ ...ports, mark }, asker.deviceId)
+  return { token, start: datastore === 'embedded-etcd' ? start : undefined }
 }
+
+type RedeemDeps = Pick<Context, 'sql' | 'keys' | 'settings' | 'now'>
 
 async function proveKey(
   deps: RedeemDeps,

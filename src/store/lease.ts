@@ -1,7 +1,5 @@
 import type { Sql } from 'postgres'
-
-/** Seconds that the first server keeps its turn without renewing it; K3s' first start takes about 10 s, 30 s after a crash. */
-export const leaseSeconds = 900
+import { leaseSeconds } from '../k3s/gate.ts'
 
 /**
  * Renews the lease of the server that goes first, and wakes a cluster that was stuck for want of it. Anybody else's call changes nothing.

@@ -1,6 +1,7 @@
 import type { Sql } from 'postgres'
 import type { Assurance } from '../documents/profile.ts'
 import type { PublicJwk } from '../identity/jwk.ts'
+import type { Datastore } from '../k3s/cluster.ts'
 
 /** The live enrollment that a join ticket belongs to. */
 export type TicketRow = {
@@ -8,6 +9,9 @@ export type TicketRow = {
   device_id: string
   serial: string
   cluster_id: string
+  cluster: string
+  datastore: Datastore['kind']
+  hostname: string
   role: 'server' | 'agent'
   assurance: Assurance
   thumbprint: string | null
@@ -20,11 +24,13 @@ export type TicketRow = {
 /** Finds the live enrollment of a ticket, by hash. */
 export async function selectTicket(sql: Sql, joinHash: Uint8Array, now: number): Promise<TicketRow | undefined> {
   const [row] = await sql<TicketRow[]>`
-    select e.id as enrollment_id, e.device_id, d.serial, e.cluster_id, e.role, e.assurance, e.thumbprint,
+    select e.id as enrollment_id, e.device_id, d.serial, e.cluster_id, c.name as cluster, c.datastore_kind as datastore,
+      e.hostname, e.role, e.assurance, e.thumbprint,
       (r.spec->>'join_ttl')::int as join_ttl, e.join_expires_at <= to_timestamp(${now}) as expired,
       e.joined_at is not null as joined, e.redeemed_by
     from enrollments e
     join devices d on d.id = e.device_id
+    join clusters c on c.id = e.cluster_id
     join profile_revisions r on r.profile_id = e.profile_id and r.revision = e.profile_revision
     where e.join_hash = ${joinHash} and e.ended_at is null`
   return row
@@ -59,64 +65,63 @@ export async function useProofNonce(
   return row?.ok ?? false
 }
 
-export type RedeemInput = {
+export type MarkInput = {
   enrollmentId: string
   deviceId: string
   clusterId: string
   /** `proof`, or the hash of the Rollcall-Retry-Key */
   by: string
   now: number
-  /** Seconds that a ticket lives on while its server waits for its turn */
+  /** Seconds that a ticket lives on from now */
   ttl: number
-  /** Seconds that the initializer lease holds without a renewal */
-  lease: number
 }
 
-export type RedeemRow = {
-  /** This server may start K3s now. */
-  turn: boolean
-  /** Redeemed with another retry key before. */
-  taken: boolean
-  cluster_state: string
-  server_token_sealed: Uint8Array
-}
+export type MarkRow = { outcome: 'marked' | 'taken' | 'shut'; server_token_sealed: Uint8Array }
 
 /**
- * Redeems in one statement: takes or renews the cluster's initializer lease while its CA hash is unknown, marks the ticket used,
- * and extends it for a server whose turn it is not.
+ * Marks a ticket redeemed if its server may start K3s at this very moment: the cluster is up, or it is this one's turn, and on a managed
+ * datastore its login was not fenced meanwhile.
  * @returns undefined when the enrollment ended meanwhile
  */
-export async function redeemTicket(sql: Sql, input: RedeemInput): Promise<RedeemRow | undefined> {
-  const { enrollmentId, deviceId, clusterId, by, now, ttl, lease } = input
-  const [row] = await sql<RedeemRow[]>`
+export async function markRedeemed(sql: Sql, input: MarkInput): Promise<MarkRow | undefined> {
+  const { enrollmentId, deviceId, clusterId, by, now, ttl } = input
+  const [row] = await sql<MarkRow[]>`
     with ticket as (
       select id, redeemed_by is not null and redeemed_by <> ${by} as taken, redeemed_by is null as first
       from enrollments where id = ${enrollmentId} and ended_at is null and joined_at is null for update
-    ), lease as (
-      update clusters c set
-        initializer_device_id = ${deviceId}, initializer_until = to_timestamp(${now + lease}),
-        state = case when c.state = 'virgin' then 'initializing' else c.state end,
-        version = c.version + case when c.initializer_device_id is distinct from ${deviceId} then 1 else 0 end,
-        updated_at = to_timestamp(${now})
-      from ticket t
-      where c.id = ${clusterId} and not t.taken and c.ca_hash is null and c.state in ('virgin', 'initializing')
-        and (c.initializer_device_id is null or c.initializer_device_id = ${deviceId})
-      returning c.id
     ), gate as (
-      select c.state as cluster_state, c.server_token_sealed,
-        (exists (select 1 from lease) or (c.ca_hash is not null and c.state <> 'compromised')) as turn
-      from clusters c where c.id = ${clusterId}
+      select server_token_sealed, state = 'up' or (state = 'initializing' and initializer_device_id = ${deviceId}) as turn,
+        datastore_kind = 'managed' as managed
+      from clusters where id = ${clusterId} for share
+    ), open as (
+      select g.*, g.turn and (not g.managed or exists (
+        select from datastore_logins where enrollment_id = ${enrollmentId} and fenced_at is null and dropped_at is null)) as ok
+      from gate g
     ), marked as (
-      update enrollments e set
-        redeemed_by = case when g.turn then ${by} else e.redeemed_by end,
-        redeemed_at = case when g.turn then coalesce(e.redeemed_at, to_timestamp(${now})) else e.redeemed_at end,
+      update enrollments e set redeemed_by = ${by}, redeemed_at = coalesce(e.redeemed_at, to_timestamp(${now})),
         join_expires_at = greatest(e.join_expires_at, to_timestamp(${now + ttl}))
-      from ticket t, gate g where e.id = t.id and not t.taken returning e.id
+      from ticket t, open o where e.id = t.id and not t.taken and o.ok returning e.id
     ), told as (
       insert into events (device_id, enrollment_id, at, source, name, result)
       select ${deviceId}, ${enrollmentId}, to_timestamp(${now}), 'server', 'join.redeemed', 'ok'
-      from ticket t, gate g, marked where t.first and g.turn returning 1
+      from ticket t, marked where t.first returning 1
     )
-    select g.turn, t.taken, g.cluster_state, g.server_token_sealed from ticket t, gate g`
+    select case when t.taken then 'taken' when exists (select from marked) then 'marked' else 'shut' end as outcome,
+      o.server_token_sealed
+    from ticket t, open o`
   return row
+}
+
+/** A server that waits keeps its ticket. */
+export async function extendTicket(sql: Sql, enrollmentId: string, until: number): Promise<void> {
+  await sql`
+    update enrollments set join_expires_at = greatest(join_expires_at, to_timestamp(${until}))
+    where id = ${enrollmentId} and ended_at is null`
+}
+
+/** A cluster's server token, sealed for `clusters/<id>/server_token`. */
+export async function selectServerToken(sql: Sql, clusterId: string): Promise<Uint8Array> {
+  const [row] = await sql<{ server_token_sealed: Uint8Array }[]>`
+    select server_token_sealed from clusters where id = ${clusterId}`
+  return (row as { server_token_sealed: Uint8Array }).server_token_sealed
 }

@@ -1,10 +1,10 @@
 import { type Context, Hono } from 'hono'
 import { AppError } from '../../errors.ts'
 import { sizeLimit } from '../../identity/jws.ts'
-import type { RedeemRequest } from '../../services/redeem.ts'
+import type { RedeemAnswer, RedeemRequest } from '../../services/redeem.ts'
 import { mediaType, readBody } from '../body.ts'
 
-export type JoinDeps = { redeem: (request: RedeemRequest) => Promise<string> }
+export type JoinDeps = { redeem: (request: RedeemRequest) => Promise<RedeemAnswer> }
 
 // A ticket is 32 random bytes in base64url; nothing else is worth a query.
 const bearer = /^Bearer ([A-Za-z0-9_-]{16,512})$/i
@@ -14,7 +14,9 @@ export const joinRoutes = ({ redeem }: JoinDeps) =>
     const ticket = bearer.exec(c.req.header('authorization') ?? '')?.[1]
     if (!ticket) throw new AppError('token_invalid')
     const proof = mediaType(c) === 'application/jose' ? await readProof(c) : undefined
-    const token = await redeem({ ticket, proof, retryKey: c.req.header('rollcall-retry-key') })
+    const { token, start } = await redeem({ ticket, proof, retryKey: c.req.header('rollcall-retry-key') })
+    // Embedded etcd: a document cannot know who will go first.
+    if (start) c.header('Rollcall-Start', start)
     return c.body(token, 200, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' })
   })
 
