@@ -16,6 +16,18 @@ export const Datastore = z.strictObject({
 })
 export type Datastore = z.output<typeof Datastore>
 
+/** What stands before a cluster's servers: its VIPs go into their certificates, its addresses into haproxy.cfg. */
+export const LoadBalancer = z
+  .strictObject({
+    vips: z.array(z.string().max(64)).max(8).default([]).describe('Virtual IP addresses that carry the API endpoint'),
+    addresses: z
+      .record(z.string().max(253), z.string().max(253))
+      .default({})
+      .describe('Where a server answers, by its hostname; else the hostname itself'),
+  })
+  .openapi('LoadBalancer')
+export type LoadBalancer = z.output<typeof LoadBalancer>
+
 /** PROTOCOL.md, `/clusters`. */
 export const ClusterSpec = z
   .strictObject({
@@ -32,6 +44,7 @@ export const ClusterSpec = z
     allow_weak_servers: z.boolean().default(false),
     datastore: Datastore,
     tls_sans: z.array(z.string().min(1).max(253)).max(64).default([]),
+    load_balancer: LoadBalancer.default({ vips: [], addresses: {} }),
     // Said by hand for the OpenAPI document: its generator cannot follow the recursion of z.json().
     settings: z
       .record(z.string(), z.json())

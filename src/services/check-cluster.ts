@@ -3,6 +3,7 @@ import { AppError, type FieldError } from '../errors.ts'
 import { apiEndpoint, isHostname } from '../k3s/api-endpoint.ts'
 import type { ClusterSpec } from '../k3s/cluster.ts'
 import { checkDatastore } from '../k3s/datastore.ts'
+import { checkLoadBalancer } from '../k3s/load-balancer.ts'
 import { checkSettings } from '../k3s/settings.ts'
 import type { Drizzle } from '../store/database.ts'
 import { findVersion } from '../store/versions.ts'
@@ -19,6 +20,7 @@ export async function checkCluster({ db, managed }: Deps, spec: ClusterSpec): Pr
   refuse([
     ...endpointErrors(spec.api_endpoint),
     ...sanErrors(spec.tls_sans),
+    ...checkLoadBalancer(spec.load_balancer),
     ...checkDatastore(spec.datastore),
     ...managedErrors(spec, managed),
     ...meetingPointErrors(spec),

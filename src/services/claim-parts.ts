@@ -2,6 +2,7 @@ import { and, eq } from 'drizzle-orm'
 import type { ProfileSpec } from '../documents/profile.ts'
 import type { Datastore, VersionSpec } from '../k3s/cluster.ts'
 import { clusters, profileRevisions, profiles, versions } from '../store/schema.ts'
+import { loadBalancerOf } from './cluster-view.ts'
 import type { Context } from './context.ts'
 
 /** A cluster as documents need it, its datastore opened. */
@@ -14,6 +15,7 @@ export type ClusterParts = {
   apiEndpoint: string | null
   caHash: string | null
   datastore: Datastore
+  /** Names and addresses that its servers' certificates must hold */
   tlsSans: string[]
   settings: Record<string, unknown>
   allowUnpinned: boolean
@@ -100,7 +102,7 @@ async function readCluster({ db, vault }: Deps, id: string): Promise<ClusterPart
     apiEndpoint: cluster.apiEndpoint,
     caHash: cluster.caHash,
     datastore: JSON.parse(vault.open(`clusters/${id}/datastore`, cluster.datastoreSealed).toString()) as Datastore,
-    tlsSans: cluster.tlsSans,
+    tlsSans: [...cluster.tlsSans, ...loadBalancerOf(cluster).vips],
     settings: cluster.settings,
     allowUnpinned: cluster.allowUnpinned,
     pinned: version

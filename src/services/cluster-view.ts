@@ -1,5 +1,5 @@
 import type { Json } from '../documents/profile.ts'
-import { ClusterSpec, Datastore } from '../k3s/cluster.ts'
+import { ClusterSpec, Datastore, type LoadBalancer } from '../k3s/cluster.ts'
 import { type ClusterRow, listNodes, type NodeRow } from '../store/clusters.ts'
 import type { Drizzle } from '../store/database.ts'
 import { seconds } from '../store/time.ts'
@@ -17,6 +17,7 @@ export type ClusterBody = {
   allow_weak_servers: boolean
   datastore: { kind: Datastore['kind'] }
   tls_sans: string[]
+  load_balancer: LoadBalancer
   settings: Record<string, Json>
   state: 'virgin' | 'initializing' | 'up' | 'stuck' | 'compromised'
   created_at: number
@@ -31,6 +32,7 @@ const mostNodes = 1_000
 export const place = {
   serverToken: (clusterId: string) => `clusters/${clusterId}/server_token`,
   datastore: (clusterId: string) => `clusters/${clusterId}/datastore`,
+  kubeconfig: (clusterId: string) => `clusters/${clusterId}/kubeconfig`,
 } as const
 
 export async function showCluster(db: Drizzle, row: ClusterRow): Promise<ShownCluster> {
@@ -49,12 +51,20 @@ export function clusterBody(row: ClusterRow): ClusterBody {
     allow_weak_servers: row.allowWeakServers,
     datastore: { kind: row.datastoreKind as Datastore['kind'] },
     tls_sans: row.tlsSans,
+    load_balancer: loadBalancerOf(row),
     settings: row.settings as Record<string, Json>,
     state: row.state as ClusterBody['state'],
     created_at: seconds(row.createdAt),
     updated_at: seconds(row.updatedAt),
   }
 }
+
+/** A cluster from before there were any has none. */
+export const loadBalancerOf = (row: Pick<ClusterRow, 'loadBalancer'>): LoadBalancer => ({
+  vips: [],
+  addresses: {},
+  ...row.loadBalancer,
+})
 
 /** What the admin last asked for, secrets included: what a change is merged into. */
 export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
@@ -68,6 +78,7 @@ export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
     allow_weak_servers: row.allowWeakServers,
     datastore: Datastore.parse(JSON.parse(sealed)),
     tls_sans: row.tlsSans,
+    load_balancer: loadBalancerOf(row),
     settings: row.settings,
   })
 }
@@ -84,6 +95,7 @@ export function columnsOf(id: string, spec: ClusterSpec, vault: Vault) {
     datastoreKind: spec.datastore.kind,
     datastoreSealed: vault.seal(place.datastore(id), JSON.stringify(spec.datastore)),
     tlsSans: spec.tls_sans,
+    loadBalancer: spec.load_balancer,
     settings: spec.settings,
   }
 }

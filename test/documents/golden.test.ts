@@ -1,19 +1,11 @@
-import { readFileSync, writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import type { RenderedDocument } from '../../src/documents/input.ts'
 import { roles } from '../../src/documents/profile.ts'
+import { golden } from '../golden.ts'
 import { suite } from '../suite.ts'
 import { documents, partsOf } from './parts.ts'
 
 const test = suite('built-in documents, whole')
-
-// GOLDEN=write node test/run.mjs test/documents/golden.test.ts  writes them anew; the difference is reviewed as text.
-function golden(name: string, text: string): void {
-  const file = fileURLToPath(new URL(`../golden/${name}`, import.meta.url))
-  if (process.env.GOLDEN === 'write') writeFileSync(file, text)
-  assert.fixture(text, readFileSync(file, 'utf8'), name)
-}
 
 for (const role of roles) {
   for (const system of ['debian', 'rocky'] as const) {

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { ClusterSpec, Datastore, datastoreKinds } from '../../k3s/cluster.ts'
+import { ClusterSpec, Datastore, datastoreKinds, LoadBalancer } from '../../k3s/cluster.ts'
 import { changeCluster } from '../../services/change-cluster.ts'
 import { checkChangedDatastore, checkNewDatastore } from '../../services/check-datastore.ts'
 import { createCluster } from '../../services/create-cluster.ts'
@@ -23,6 +23,7 @@ const ClusterSummary = z
     allow_weak_servers: z.boolean(),
     datastore: z.object({ kind: z.enum(datastoreKinds) }).describe('Never its endpoint, which may hold a password'),
     tls_sans: z.array(z.string()),
+    load_balancer: LoadBalancer,
     settings: ClusterSpec.shape.settings.unwrap(),
     state: z.enum(['virgin', 'initializing', 'up', 'stuck', 'compromised']),
     created_at: z.int(),

@@ -2,6 +2,7 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import { type AdminTokens, adminTokens } from '../../services/check-admin-token.ts'
 import type { Context } from '../../services/context.ts'
 import { auditRoutes } from './audit.ts'
+import { clusterOutputRoutes } from './cluster-outputs.ts'
 import { clusterRoutes } from './clusters.ts'
 import { deviceTimelineRoutes } from './device-timeline.ts'
 import { deviceVerbRoutes } from './device-verbs.ts'
@@ -21,6 +22,7 @@ const resources = () => [
   deviceTimelineRoutes(),
   importRoutes(),
   clusterRoutes(),
+  clusterOutputRoutes(),
   profileRoutes(),
   previewRoutes(),
   versionRoutes(),

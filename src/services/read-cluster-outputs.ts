@@ -1,0 +1,64 @@
+import { AppError } from '../errors.ts'
+import { apiEndpoint } from '../k3s/api-endpoint.ts'
+import { rewriteKubeconfig } from '../k3s/kubeconfig.ts'
+import { type Front, haproxyConfig, keepalivedConfig, zoneRecords } from '../k3s/load-balancer.ts'
+import { recordAudit } from '../store/audit.ts'
+import { type ClusterRow, findCluster, listNodes } from '../store/clusters.ts'
+import type { Actor } from './actor.ts'
+import { loadBalancerOf, place } from './cluster-view.ts'
+import type { Context } from './context.ts'
+
+/** Servers that one cluster can have in its haproxy.cfg. */
+const mostNodes = 1_000
+
+/**
+ * The cluster's kubeconfig, led to its API endpoint. Each time it is given out stands in the audit.
+ * @throws AppError `not_found` where none is kept; `state_conflict` where what is kept cannot be given out
+ */
+export function readKubeconfig({ db, vault, now }: Context, actor: Actor, name: string): Promise<string> {
+  return db.transaction(async (tx) => {
+    const row = await findCluster(tx, name)
+    if (!row?.escrowKubeconfig || !row.kubeconfigSealed) throw new AppError('not_found')
+    const { url } = endpointOf(row)
+    const uploaded = vault.open(place.kubeconfig(row.id), row.kubeconfigSealed).toString()
+    const made = rewriteKubeconfig(uploaded, { name: row.name, server: url, expected: row.caHash })
+    if ('problem' in made) throw new AppError('state_conflict', { detail: made.problem })
+    await recordAudit(tx, now(), actor, 'cluster.kubeconfig', `cluster:${name}`)
+    return made.text
+  })
+}
+
+/** haproxy.cfg for the machines before a cluster. @throws AppError `not_found`, `state_conflict` without a server or an API endpoint */
+export const readHaproxy = async (context: Context, name: string) => haproxyConfig(await frontOf(context, name))
+
+/** keepalived.conf for these machines. @throws AppError `not_found`, `state_conflict` without VIPs */
+export async function readKeepalived(context: Context, name: string, link: string, routerId: number): Promise<string> {
+  const front = await frontOf(context, name)
+  if (front.vips.length === 0)
+    throw new AppError('state_conflict', { detail: 'the cluster has no load_balancer.vips to share' })
+  return keepalivedConfig(front, { link, routerId })
+}
+
+/** Records for the API endpoint's name. @throws AppError `not_found`, `state_conflict` where no address is known */
+export async function readZone(context: Context, name: string): Promise<string> {
+  const text = zoneRecords(await frontOf(context, name))
+  if (!text.includes(' IN '))
+    throw new AppError('state_conflict', { detail: 'give load_balancer.vips or load_balancer.addresses first' })
+  return text
+}
+
+async function frontOf({ db }: Context, name: string): Promise<Front> {
+  const row = await findCluster(db, name)
+  if (!row) throw new AppError('not_found')
+  const { host, port } = endpointOf(row)
+  const { vips, addresses } = loadBalancerOf(row)
+  const servers = (await listNodes(db, row.id, mostNodes)).filter(({ role }) => role === 'server')
+  const backends = servers.map((node) => ({ name: node.name, address: addresses[node.name] ?? node.name }))
+  if (backends.length === 0) throw new AppError('state_conflict', { detail: 'the cluster has no server yet' })
+  return { cluster: row.name, host, port, vips, backends }
+}
+
+function endpointOf({ apiEndpoint: text }: ClusterRow) {
+  if (text === null) throw new AppError('state_conflict', { detail: 'the cluster has no api_endpoint' })
+  return apiEndpoint(text)
+}
