@@ -11,16 +11,27 @@ import { notFound, onError } from './http/problem.ts'
 import { type RequestVars, requestId } from './http/request-id.ts'
 import { issueNonce } from './identity/nonce.ts'
 import { type Operations, operationsOf } from './operations.ts'
+import { acknowledgeTasks } from './services/acknowledge-tasks.ts'
 import { adminTokens } from './services/check-admin-token.ts'
 import { composer } from './services/compose-document.ts'
 import type { Context } from './services/context.ts'
 import { enroller } from './services/enroll.ts'
+import { keepKubeconfig } from './services/keep-kubeconfig.ts'
+import { nodeCredentials } from './services/node-credential.ts'
+import { type TaskPolls, taskPolls } from './services/poll-tasks.ts'
 import { redactor } from './services/redact-document.ts'
 import { redeem } from './services/redeem.ts'
 import { reporter } from './services/report.ts'
+import { reportNodes } from './services/report-nodes.ts'
 
 /** The main listener's routes. Listens to nothing: tests call `app.request`. */
-export function createApp(context: Context, operations: Operations = operationsOf(context)): OpenAPIHono {
+export function createApp(
+  given: Context,
+  operations: Operations = operationsOf(given),
+  polls: TaskPolls = taskPolls(given),
+): OpenAPIHono {
+  const context = { ...given, wake: given.wake ?? polls.wake }
+  const nodes = nodeCredentials(context)
   const app = new OpenAPIHono<{ Variables: RequestVars }>()
   const tokens = adminTokens(context)
   app.use(requestId(), serverTime(context.now), observed(operations))
@@ -35,6 +46,11 @@ export function createApp(context: Context, operations: Operations = operationsO
       enroll: enroller({ ...context, compose: composer(context), unknownKey: operations.metrics.unknownKey }),
       redeem: (request) => redeem(context, request),
       report: reporter({ ...context, redact: redactor(context), dropped: operations.metrics.reportDropped }),
+      polls,
+      nodes,
+      acknowledge: (clusterId, results) => acknowledgeTasks(context, clusterId, results),
+      reportNodes: (holder, report) => reportNodes(context, holder, report),
+      keepKubeconfig: (holder, upload) => keepKubeconfig(context, holder, upload),
     }),
   )
   app.route('/', adminRoutes(context, tokens))

@@ -10,7 +10,9 @@ import { type Lock, tryLock } from '../postgres/lock.ts'
 import { prepareDataDirectory } from '../postgres/place.ts'
 import { type Listener, listenHttp, listenHttps } from '../server.ts'
 import type { Context } from '../services/context.ts'
-import { startSweeper } from '../services/sweeper.ts'
+import { taskPolls } from '../services/poll-tasks.ts'
+import { taskWaker } from '../services/task-wake.ts'
+import { startBackground } from './background.ts'
 import type { Command, Io } from './command.ts'
 import { credentialsOf, warnOfForeignKey } from './credentials.ts'
 import { type End, endSignal } from './end-signal.ts'
@@ -53,11 +55,13 @@ async function run(config: Config, store: Store, log: Logger, io: Io, end: End):
     const http = await listenHttp(config.host, config.httpPort)
     listeners.push(http)
     const addresses = addressesOf(config, { https: https.port, http: http.port }, own)
-    const context = contextOf(config, store, addresses, log)
+    const base = contextOf(config, store, addresses, log)
+    const polls = taskPolls(base)
+    const context = { ...base, wake: taskWaker(base, polls.wake) }
     const operations = operationsOf(context, () => end.signal.aborted)
-    https.serve(createApp(context, operations))
+    https.serve(createApp(context, operations, polls))
     http.serve(createBootApp(context, operations))
-    const sweeper = startSweeper(context)
+    const background = startBackground(context, polls)
     const renewal = renewing(config, store, addresses, https, log)
     for (const warning of warnings(config, addresses)) log.warn(warning)
     warnOfForeignKey(config, store, (message) => log.warn(message))
@@ -67,7 +71,8 @@ async function run(config: Config, store: Store, log: Logger, io: Io, end: End):
     await end.first
     log.info('draining')
     clearInterval(renewal)
-    await sweeper.stop()
+    polls.close()
+    await background.stop()
   } finally {
     await drain(listeners, config.drainSeconds * 1_000, end)
   }

@@ -19,7 +19,7 @@ export type Edge = {
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
 /** Asked by every box and every probe, changing nothing: a line each would bury the others. */
-const routine = new Set(['/v1/challenge', '/healthz', '/readyz', '/metrics'])
+const routine = new Set(['/v1/challenge', '/v1/tasks', '/v1/nodes', '/healthz', '/readyz', '/metrics'])
 
 /**
  * Logs and counts each request by its route's pattern: paths hold report and boot tokens, and serials.

@@ -1,3 +1,5 @@
+import { toLine } from './text.ts'
+
 /** The steps of ours, in their order. PROTOCOL.md, "Report". */
 export const steps = [
   'clock',
@@ -63,7 +65,7 @@ function readStep(json: Record<string, unknown>): Report | undefined {
 function readWebhook(json: Record<string, unknown>): Report | undefined {
   const { name, event_type, result, description, origin, duration } = json
   if (typeof name !== 'string' || !eventName.test(name) || typeof event_type !== 'string') return undefined
-  const outcome = typeof result === 'string' ? clean(result, 32) : clean(event_type, 32)
+  const outcome = typeof result === 'string' ? toLine(result, 32) : toLine(event_type, 32)
   const detail = words({ description, event_type, origin, duration })
   return { source: 'cloud-init', name, result: outcome, detail, step: false, applied: false, ready: false }
 }
@@ -82,15 +84,7 @@ function words(fields: Record<string, unknown>): Record<string, string | number>
   const kept: Record<string, string | number> = {}
   for (const [name, value] of Object.entries(fields)) {
     if (typeof value === 'number' && Number.isFinite(value)) kept[name] = value
-    else if (typeof value === 'string' && value !== '') kept[name] = clean(value, 2_000)
+    else if (typeof value === 'string' && value !== '') kept[name] = toLine(value, 2_000)
   }
   return kept
-}
-
-function clean(text: string, length: number): string {
-  // Postgres takes no NUL in jsonb, and a console shows what is here: neither escapes nor bidirectional overrides.
-  return text
-    .slice(0, length)
-    .replace(/[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]+/gu, ' ')
-    .trim()
 }

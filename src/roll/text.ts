@@ -11,3 +11,11 @@ export function isLine(text: string): boolean {
 export function isText(text: string): boolean {
   return !unfitLines.test(text)
 }
+
+/** What is left of a text that a device sent once it is fit to be stored and shown as one line of at most `length` characters. */
+export function toLine(text: string, length: number): string {
+  return text
+    .slice(0, length)
+    .replace(/[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]+/gu, ' ')
+    .trim()
+}

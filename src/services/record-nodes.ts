@@ -1,6 +1,14 @@
-import { compareSighting, type NodeMove, type SeenNode, type Sighting, type SightingChange } from '../roll/sighting.ts'
+import {
+  compareSighting,
+  type NodeMove,
+  type NodeNews,
+  type SeenNode,
+  type Sighting,
+  type SightingChange,
+} from '../roll/sighting.ts'
 import { type DeviceEvent, type DeviceState, nextState } from '../roll/state.ts'
 import type { Drizzle } from '../store/database.ts'
+import { type NewEvent, recordEvents } from '../store/events.ts'
 import {
   type ClusterNode,
   type ClusterNodes,
@@ -9,11 +17,11 @@ import {
   type SeenChange,
   type SeenDevice,
   selectNodes,
-  tellNews,
   touchClusters,
   upsertNodes,
   writeSeenDevices,
 } from '../store/nodes.ts'
+import { date } from '../store/time.ts'
 import type { Context } from './context.ts'
 import { queueTask, type Task, wakeCluster } from './queue-task.ts'
 import { redactor } from './redact-document.ts'
@@ -68,7 +76,7 @@ async function record(context: Context, clusterId: string, sighting: Sighting): 
       tx,
       change.rows.map((row) => ({ ...row, clusterId })),
     )
-    await tellNews(tx, toldNews(change, sighting), sighting.at)
+    await recordEvents(tx, date(sighting.at), toldNews(change, sighting))
     const spent = joined.flatMap((device) => deletion(clusterId, device))
     await queueTask(context, tx, ...spent)
     return spent.length > 0
@@ -76,9 +84,15 @@ async function record(context: Context, clusterId: string, sighting: Sighting): 
   if (queued) wakeCluster(context, clusterId)
 }
 
-function toldNews({ rows, news }: SightingChange, { source }: Sighting) {
+const bad: ReadonlySet<NodeNews> = new Set(['node.not_ready', 'node.gone'])
+
+function toldNews({ rows, news }: SightingChange, { source }: Sighting): NewEvent[] {
   const versions = new Map(rows.map(({ enrollmentId, version }) => [enrollmentId, version]))
-  return news.map((one) => ({ ...one, detail: { source, version: versions.get(one.enrollmentId) ?? null } }))
+  return news.map((one) => ({
+    ...one,
+    result: bad.has(one.name) ? 'fail' : 'ok',
+    detail: { source, version: versions.get(one.enrollmentId) ?? null },
+  }))
 }
 
 /** A join token dies with the join that it was made for. */

@@ -2,6 +2,7 @@ import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { guardTransactions } from './guarded-transactions.ts'
 import { lastingClient } from './lasting-client.ts'
+import { type Listening, listen } from './listen.ts'
 import * as schema from './schema.ts'
 
 export type Drizzle = PostgresJsDatabase<typeof schema>
@@ -13,6 +14,8 @@ export type Drizzle = PostgresJsDatabase<typeof schema>
 export type Database = {
   db: Drizzle
   sql: Sql
+  /** Hears what is sent to a channel, on a connection of its own; `ready` is called whenever listening begins. */
+  listen: (channel: string, hear: (payload: string) => void, ready?: () => void) => Listening
   close: () => Promise<void>
 }
 
@@ -46,5 +49,7 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
   const close = async () => {
     await Promise.all([sql.end({ timeout: 5 }), forDrizzle.end({ timeout: 5 })])
   }
-  return { db, sql, close }
+  const listenTo: Database['listen'] = (channel, hear, ready) =>
+    listen((own) => postgres(url, { ...common, ...own }), channel, hear, ready)
+  return { db, sql, listen: listenTo, close }
 }

@@ -19,6 +19,20 @@ export async function recordEvent(
   await tx.insert(events).values({ ...event, result: 'ok' })
 }
 
+export type NewEvent = {
+  deviceId: string
+  enrollmentId: string | null
+  name: string
+  result: 'ok' | 'fail'
+  detail: unknown
+}
+
+/** Tells many timelines at once, of what the server saw or did. `detail` is shown: never a secret. */
+export async function recordEvents(tx: Drizzle, at: Date, told: readonly NewEvent[]): Promise<void> {
+  if (told.length === 0) return
+  await tx.insert(events).values(told.map((event) => ({ ...event, at, source: 'server' })))
+}
+
 /** A device's timeline, oldest first. `after` is the id after which the page begins. */
 export function listEvents(
   db: Drizzle,

@@ -1,6 +1,6 @@
 import { sql as raw } from 'drizzle-orm'
 import type { Sql } from 'postgres'
-import type { EnrolledNode, KnownNode, NodeMove, SightingChange } from '../roll/sighting.ts'
+import type { EnrolledNode, KnownNode, NodeMove } from '../roll/sighting.ts'
 import type { Drizzle } from './database.ts'
 
 /** What the roll knows of the Nodes of a cluster. */
@@ -134,15 +134,9 @@ export async function writeSeenDevices(tx: Drizzle, changes: readonly SeenChange
     from ${input} where d.id = i.device_id and d.state <> i.state`)
 }
 
-/** Tells timelines of Nodes. */
-export async function tellNews(
-  tx: Drizzle,
-  news: readonly (SightingChange['news'][number] & { detail: unknown })[],
-  at: number,
-): Promise<void> {
-  if (news.length === 0) return
-  await tx.execute(raw`
-    insert into events (device_id, enrollment_id, at, source, name, result, detail)
-    select "deviceId", "enrollmentId", to_timestamp(${at}), 'server', name, 'ok', detail
-    from json_to_recordset(${JSON.stringify(news)}::text::json) as i("deviceId" text, "enrollmentId" text, name text, detail json)`)
+/** How many pods of a cluster do not run; no change of the cluster, so its ETag stays. */
+export async function notePods(sql: Sql, clusterId: string, notRunning: number): Promise<void> {
+  await sql`
+    update clusters set pods_not_running = ${notRunning}
+    where id = ${clusterId} and pods_not_running is distinct from ${notRunning}`
 }

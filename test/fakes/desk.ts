@@ -1,5 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createApp } from '../../src/app.ts'
+import { operationsOf } from '../../src/operations.ts'
+import { type TaskPolls, taskPolls } from '../../src/services/poll-tasks.ts'
 import type { FakeDevice } from './device.ts'
 import { makeWorld, type World } from './world.ts'
 
@@ -7,6 +9,7 @@ import { makeWorld, type World } from './world.ts'
 export type Desk = {
   world: World
   app: OpenAPIHono
+  polls: TaskPolls
   nonce: () => Promise<string>
   claim: (claim: string, headers?: Record<string, string>) => Promise<Response>
   /** Challenge and claim of a device; its answer. */
@@ -17,7 +20,9 @@ export type Desk = {
 
 export async function openDesk(): Promise<Desk> {
   const world = await makeWorld()
-  const app = createApp(world)
+  const polls = taskPolls(world)
+  world.wake = polls.wake
+  const app = createApp(world, operationsOf(world), polls)
   const post = (path: string, body: string | null, headers: Record<string, string>) =>
     Promise.resolve(app.request(path, { method: 'POST', headers, ...(body === null ? {} : { body }) }))
   const nonce = async () => (await app.request('/v1/challenge')).headers.get('rollcall-nonce') as string
@@ -26,6 +31,7 @@ export async function openDesk(): Promise<Desk> {
   return {
     world,
     app,
+    polls,
     nonce,
     claim,
     enrol: async (device) => claim(device.claim(await nonce())),

@@ -4,9 +4,11 @@ import { AppError } from '../../errors.ts'
 import { type ChallengeDeps, challengeRoutes } from './challenge.ts'
 import { type ClaimDeps, claimRoutes } from './claim.ts'
 import { type JoinDeps, joinRoutes } from './join.ts'
+import { type NodeDeps, nodeRoutes } from './nodes.ts'
 import { type ReportDeps, reportRoutes } from './report.ts'
+import { type TaskDeps, taskRoutes } from './tasks.ts'
 
-export type DeviceDeps = ChallengeDeps & ClaimDeps & JoinDeps & ReportDeps
+export type DeviceDeps = ChallengeDeps & ClaimDeps & JoinDeps & ReportDeps & TaskDeps & NodeDeps
 
 /** Every answer to a device carries the server's time, refusals and strange paths included (PROTOCOL.md, "Errors"). */
 export const serverTime =
@@ -28,5 +30,7 @@ export function deviceRoutes(deps: DeviceDeps): OpenAPIHono {
   app.route('/', claimRoutes(deps))
   app.route('/', joinRoutes(deps))
   app.route('/', reportRoutes(deps))
+  app.route('/', taskRoutes(deps))
+  app.route('/', nodeRoutes(deps))
   return app
 }

@@ -1,0 +1,11 @@
+import type { Context } from 'hono'
+import { AppError } from '../../errors.ts'
+
+const bearer = /^Bearer ([A-Za-z0-9_-]{1,512})$/i
+
+/** The node credential of a request. @throws AppError `credential_invalid` */
+export function nodeCredential(c: Context): string {
+  const credential = bearer.exec(c.req.header('authorization') ?? '')?.[1]
+  if (!credential) throw new AppError('credential_invalid')
+  return credential
+}

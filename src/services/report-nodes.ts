@@ -1,0 +1,24 @@
+import type { SeenNode } from '../roll/sighting.ts'
+import type { NodeHolder } from '../store/node-credentials.ts'
+import { notePods } from '../store/nodes.ts'
+import type { Context } from './context.ts'
+import { learnCaHash } from './learn-ca-hash.ts'
+import { recordNodes } from './record-nodes.ts'
+import { renewLease } from './renew-lease.ts'
+
+/** What a server says of its cluster, all of it. */
+export type NodesReport = {
+  /** 64 hex digits */
+  caHash: string
+  nodes: readonly SeenNode[]
+  podsNotRunning: number
+}
+
+/** Takes in what a server tells of its own cluster, and of no other: its CA hash, Nodes and pods. Keeps the initializer's turn. */
+export async function reportNodes(context: Context, holder: NodeHolder, report: NodesReport): Promise<void> {
+  const { clusterId, deviceId } = holder
+  await renewLease(context, { clusterId, deviceId })
+  await learnCaHash(context, { clusterId, caHash: report.caHash, from: { deviceId } })
+  await recordNodes(context, { clusterId, source: 'server', nodes: report.nodes, complete: true })
+  await notePods(context.sql, clusterId, report.podsNotRunning)
+}

@@ -1,0 +1,15 @@
+import type { Sql } from 'postgres'
+
+/** The server node that a credential belongs to. */
+export type NodeHolder = { enrollmentId: string; deviceId: string; clusterId: string }
+
+/**
+ * Finds the live enrollment of a node credential.
+ * @param hash SHA-256, hex
+ */
+export async function findNode(sql: Sql, hash: string): Promise<NodeHolder | undefined> {
+  const [row] = await sql<NodeHolder[]>`
+    select id as "enrollmentId", device_id as "deviceId", cluster_id as "clusterId"
+    from enrollments where node_hash = decode(${hash}, 'hex') and ended_at is null`
+  return row
+}
