@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { architectures, fileName } from './release.ts'
+import { architectures, fileName, reservedNames } from './release.ts'
 
 const clusterName = z
   .string()
@@ -56,7 +56,7 @@ export const ClusterSpec = z
       .string()
       .max(65_536)
       .optional()
-      .describe('Text of /etc/rancher/k3s/registries.yaml on every node; sealed, and of it only host names are shown'),
+      .describe('Text of /etc/rancher/k3s/registries.yaml on every node; sealed, and never shown again'),
   })
   .openapi('ClusterInput')
 export type ClusterSpec = z.output<typeof ClusterSpec>
@@ -73,6 +73,10 @@ export const VersionSpec = z
     files: z
       .record(z.string().regex(fileName, 'must be a plain file name'), hashed)
       .refine((files) => Object.keys(files).length <= 64, 'at most 64')
+      .refine(
+        (files) => !Object.keys(files).some((name) => reservedNames.has(name)),
+        'binaries, lists and install.sh are no further files',
+      )
       .optional()
       .describe('Image archives (k3s-airgap-images-amd64.tar.zst) and packages that nodes may be given, by name'),
   })

@@ -43,9 +43,6 @@ const Registries = z.strictObject({
     .optional(),
 })
 
-/** What may be shown of a registries.yaml: the names in it, no endpoint and no login. */
-export type RegistryNames = { mirrors: string[]; configs: string[] }
-
 /** What is wrong with the text of a registries.yaml; empty if K3s can use it. No reason repeats what it holds: it may be a password. */
 export function checkRegistries(yaml: string): FieldError[] {
   const parsed = parse(yaml)
@@ -55,13 +52,6 @@ export function checkRegistries(yaml: string): FieldError[] {
     path: ['registries', ...issue.path].join('.'),
     reason: issue.code === 'unrecognized_keys' ? `has no member ${issue.keys.join(', ')}` : shapeOf(issue.message),
   }))
-}
-
-/** The names in a registries.yaml that `checkRegistries` accepted. */
-export function registryNames(yaml: string): RegistryNames {
-  const parsed = parse(yaml)
-  const { mirrors, configs } = 'value' in parsed ? (parsed.value as z.output<typeof Registries>) : {}
-  return { mirrors: Object.keys(mirrors ?? {}), configs: Object.keys(configs ?? {}) }
 }
 
 function parse(yaml: string): { value: unknown } | { problem: string } {

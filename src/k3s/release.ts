@@ -25,6 +25,13 @@ export const installScript = 'install.sh'
 /** What a file beside a release may be called: one path segment, nothing that a shell, a URL or a directory reads otherwise. */
 export const fileName = /^[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}$/
 
+/** Names of what has a hash of its own in a version, or vouches for others: no further file may take one. */
+export const reservedNames: ReadonlySet<string> = new Set([
+  installScript,
+  `${installScript}.sha256sum`,
+  ...architectures.flatMap((arch) => [binaryName(arch), sumsName(arch)]),
+])
+
 const imageArchive = /-(amd64|arm64|arm)\.(?:tar|tar\.gz|tar\.zst)$/
 
 /** The architecture of an archive of images, which its name must end in; undefined for any other file. */

@@ -1,10 +1,15 @@
 import type { Json } from '../documents/profile.ts'
 import { ClusterSpec, Datastore, type LoadBalancer } from '../k3s/cluster.ts'
+import { isRunning } from '../k3s/upgrade.ts'
+import { upgradeWarnings } from '../k3s/upgrade-plan.ts'
+import { versionWarnings } from '../k3s/version-warnings.ts'
 import { type ClusterRow, listNodes, type NodeRow } from '../store/clusters.ts'
 import type { Drizzle } from '../store/database.ts'
 import { seconds } from '../store/time.ts'
+import { listUpgradeNodes, upgradeOf } from '../store/upgrades.ts'
 import type { Vault } from '../store/vault.ts'
 import type { Versioned } from './actor.ts'
+import { type UpgradeBody, upgradeBody } from './upgrade-view.ts'
 
 /** A cluster as admins see it: nothing of its tokens, and of its datastore the kind alone. */
 export type ClusterBody = {
@@ -19,12 +24,16 @@ export type ClusterBody = {
   tls_sans: string[]
   load_balancer: LoadBalancer
   settings: Record<string, Json>
+  /** It is set; its text may hold passwords */
+  registries: boolean
   state: 'virgin' | 'initializing' | 'up' | 'stuck' | 'compromised'
   created_at: number
   updated_at: number
 }
 export type ClusterNode = { name: string; serial: string; role: string; state: string; observed: boolean }
-export type ShownCluster = Versioned & { body: ClusterBody & { nodes: ClusterNode[] } }
+export type ShownCluster = Versioned & {
+  body: ClusterBody & { nodes: ClusterNode[]; upgrade: UpgradeBody | null; warnings: string[] }
+}
 
 /** Nodes that one answer shows; a larger cluster's are found by `/devices?cluster=`. */
 const mostNodes = 1_000
@@ -33,11 +42,24 @@ export const place = {
   serverToken: (clusterId: string) => `clusters/${clusterId}/server_token`,
   datastore: (clusterId: string) => `clusters/${clusterId}/datastore`,
   kubeconfig: (clusterId: string) => `clusters/${clusterId}/kubeconfig`,
+  registries: (clusterId: string) => `clusters/${clusterId}/registries`,
 } as const
 
-export async function showCluster(db: Drizzle, row: ClusterRow): Promise<ShownCluster> {
+/** @param now Unix seconds */
+export async function showCluster(db: Drizzle, row: ClusterRow, now: number): Promise<ShownCluster> {
   const nodes: NodeRow[] = await listNodes(db, row.id, mostNodes)
-  return { id: row.id, version: row.version, body: { ...clusterBody(row), nodes } }
+  const running = upgradeOf(row)
+  const upgrade = running && upgradeBody(running, row.name, await listUpgradeNodes(db, row.id), now)
+  return { id: row.id, version: row.version, body: { ...clusterBody(row), nodes, upgrade, warnings: warningsOf(row) } }
+}
+
+/** What an admin should know of the version that runs, or is to run. */
+export function warningsOf(row: ClusterRow): string[] {
+  const upgrade = upgradeOf(row)
+  const kind = row.datastoreKind as Datastore['kind']
+  if (!isRunning(upgrade)) return versionWarnings(row.k3sVersion, kind)
+  const rancher = 'the cluster is tied to a Rancher: let one of the two upgrade it, never both'
+  return [...versionWarnings(upgrade.to, kind), ...upgradeWarnings(upgrade), ...(row.rancherSealed ? [rancher] : [])]
 }
 
 export function clusterBody(row: ClusterRow): ClusterBody {
@@ -53,6 +75,7 @@ export function clusterBody(row: ClusterRow): ClusterBody {
     tls_sans: row.tlsSans,
     load_balancer: loadBalancerOf(row),
     settings: row.settings as Record<string, Json>,
+    registries: row.registriesSealed !== null,
     state: row.state as ClusterBody['state'],
     created_at: seconds(row.createdAt),
     updated_at: seconds(row.updatedAt),
@@ -80,6 +103,9 @@ export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
     tls_sans: row.tlsSans,
     load_balancer: loadBalancerOf(row),
     settings: row.settings,
+    ...(row.registriesSealed === null
+      ? {}
+      : { registries: vault.open(place.registries(row.id), row.registriesSealed).toString('utf8') }),
   })
 }
 
@@ -97,5 +123,6 @@ export function columnsOf(id: string, spec: ClusterSpec, vault: Vault) {
     tlsSans: spec.tls_sans,
     loadBalancer: spec.load_balancer,
     settings: spec.settings,
+    registriesSealed: spec.registries === undefined ? null : vault.seal(place.registries(id), spec.registries),
   }
 }

@@ -4,8 +4,9 @@ import { ProfileSpec } from '../../src/documents/profile.ts'
 import { newId } from '../../src/ids.ts'
 import type { Datastore } from '../../src/k3s/cluster.ts'
 import type { Context } from '../../src/services/context.ts'
+import { nodes } from '../../src/store/cluster-schema.ts'
 import { openDatabase } from '../../src/store/database.ts'
-import { clusters, devices, identities, profileRevisions, profiles } from '../../src/store/schema.ts'
+import { clusters, devices, enrollments, identities, profileRevisions, profiles } from '../../src/store/schema.ts'
 import { testDatabase } from '../postgres.ts'
 import type { FakeDevice } from './device.ts'
 import { fakeVault } from './vault.ts'
@@ -109,4 +110,50 @@ export async function addDevice(
   const jwk = thumbprintOnly ? null : device.jwk
   await world.db.insert(identities).values({ deviceId: id, thumbprint: device.thumbprint, jwk, createdAt: at })
   return id
+}
+
+/** A live enrollment, as a claim would have left it. */
+export async function addEnrollment(
+  world: World,
+  { deviceId, clusterId, profileId, role, hostname, ...change }: EnrollmentChange,
+): Promise<string> {
+  const id = newId('enr', world.now(), world.random(12))
+  const at = new Date(world.now() * 1000)
+  await world.db.insert(enrollments).values({
+    id,
+    deviceId,
+    clusterId,
+    profileId,
+    profileRevision: 1,
+    role,
+    hostname,
+    assurance: 'key',
+    claimHash: world.random(32),
+    createdAt: at,
+    documentType: 'text/cloud-config',
+    documentDigest: '0'.repeat(64),
+    joinHash: world.random(32),
+    joinExpiresAt: at,
+    reportHash: world.random(32),
+    reportExpiresAt: at,
+    ...change,
+  })
+  return id
+}
+type EnrollmentChange = Pick<
+  typeof enrollments.$inferInsert,
+  'deviceId' | 'clusterId' | 'profileId' | 'role' | 'hostname'
+> &
+  Partial<typeof enrollments.$inferInsert>
+
+/** A Node as its cluster shows it; without an enrollment it is a stranger. */
+export async function addNode(
+  world: World,
+  clusterId: string,
+  node: Partial<typeof nodes.$inferInsert> & { name: string },
+): Promise<void> {
+  const at = new Date(world.now() * 1000)
+  await world.db
+    .insert(nodes)
+    .values({ clusterId, source: 'datastore', ready: true, readySince: at, firstSeenAt: at, seenAt: at, ...node })
 }

@@ -1,0 +1,66 @@
+import { z } from '@hono/zod-openapi'
+import { ClusterSpec, datastoreKinds, LoadBalancer } from '../../k3s/cluster.ts'
+import { UpgradeWindow } from '../../k3s/upgrade-window.ts'
+
+export const ClusterSummary = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    version: z.string(),
+    api_endpoint: z.string().nullable(),
+    ca_hash: z.string().nullable(),
+    allow_unpinned: z.boolean(),
+    allow_weak_servers: z.boolean(),
+    datastore: z.object({ kind: z.enum(datastoreKinds) }).describe('Never its endpoint, which may hold a password'),
+    tls_sans: z.array(z.string()),
+    load_balancer: LoadBalancer,
+    settings: ClusterSpec.shape.settings.unwrap(),
+    registries: z.boolean().describe('A registries.yaml is set; its text may hold passwords and is not shown'),
+    state: z.enum(['virgin', 'initializing', 'up', 'stuck', 'compromised']),
+    created_at: z.int(),
+    updated_at: z.int(),
+  })
+  .openapi('ClusterSummary')
+
+const Count = z.object({ at: z.int(), of: z.int() })
+const Upgrade = z
+  .object({
+    from: z.string(),
+    to: z.string(),
+    state: z.enum(['running', 'done', 'ended']),
+    started_at: z.int(),
+    servers_done_at: z.int().nullable().describe('Every server runs it: new machines get it too'),
+    done_at: z.int().nullable(),
+    servers: Count,
+    agents: Count,
+    strangers: Count.describe('Nodes that no enrollment explains; they may be servers'),
+    window: UpgradeWindow.nullable(),
+    agents_at_once: z.int(),
+    drain_agents: z.boolean(),
+    image: z.string(),
+    waits_for: z.string().nullable(),
+    stuck_reason: z.string().nullable(),
+    apply: z.string().nullable().describe('What the admin runs'),
+  })
+  .openapi('Upgrade')
+
+const Node = z.object({
+  name: z.string(),
+  serial: z.string(),
+  role: z.string(),
+  state: z.string(),
+  observed: z.boolean().describe('False: the state is what the device reported'),
+})
+const Finding = z
+  .object({ severity: z.enum(['error', 'warning', 'note']), code: z.string(), text: z.string() })
+  .openapi('Finding')
+export const Cluster = ClusterSummary.extend({
+  datastore_findings: z.array(Finding).optional().describe('With `?check=true`: what a look at its datastore found'),
+  nodes: z.array(Node).describe('Enrolled devices by name, at most 1,000'),
+  upgrade: Upgrade.nullable().describe('The upgrade that runs, or ran last'),
+  warnings: z
+    .array(z.string())
+    .describe('What is known to go wrong with this version on this datastore, or with this upgrade'),
+}).openapi('Cluster')
+
+export const clusterParam = z.object({ name: z.string().openapi({ example: 'site-a' }) })
