@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import pino from 'pino'
+import type { ManagedDatastore } from '../../src/datastore/managed.ts'
+import { openManaged } from '../../src/datastore/open.ts'
 import { ProfileSpec } from '../../src/documents/profile.ts'
 import { newId } from '../../src/ids.ts'
 import type { Datastore } from '../../src/k3s/cluster.ts'
@@ -7,12 +9,12 @@ import type { Context } from '../../src/services/context.ts'
 import { nodes } from '../../src/store/cluster-schema.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { clusters, devices, enrollments, identities, profileRevisions, profiles } from '../../src/store/schema.ts'
-import { testDatabase } from '../postgres.ts'
+import { testAuthority, testDatabase } from '../postgres.ts'
 import type { FakeDevice } from './device.ts'
 import { fakeVault } from './vault.ts'
 
 /** A context on a real, fresh database, with a clock that tests set. */
-export type World = Context & { clock: { now: number }; end: () => Promise<void> }
+export type World = Context & { clock: { now: number }; end: () => Promise<void>; url: string }
 
 export async function makeWorld(): Promise<World> {
   const database = await testDatabase()
@@ -38,7 +40,24 @@ export async function makeWorld(): Promise<World> {
       await opened.close()
       await database.close()
     },
+    url: database.url,
   }
+}
+
+/** The same, with a managed datastore on the same server, which all tests share: ids keep their clusters apart. */
+export async function makeManagedWorld(
+  change: { address?: string; ca?: string } = {},
+): Promise<World & { managed: ManagedDatastore }> {
+  const world = await makeWorld()
+  const { port } = new URL(world.url)
+  const { address = `localhost:${port}`, ca = await testAuthority() } = change
+  const server = { url: world.url, connection: {} }
+  const managed = openManaged({ server, address, ca, key: world.keys.nodePassword })
+  const end = async () => {
+    await managed.close()
+    await world.end()
+  }
+  return { ...world, managed, end }
 }
 
 const caHash = 'ab'.repeat(32)
