@@ -16,6 +16,7 @@ import { adminTokens } from './services/check-admin-token.ts'
 import { composer } from './services/compose-document.ts'
 import type { Context } from './services/context.ts'
 import { enroller } from './services/enroll.ts'
+import { firstManifests } from './services/first-manifests.ts'
 import { keepKubeconfig } from './services/keep-kubeconfig.ts'
 import { nodeCredentials } from './services/node-credential.ts'
 import { type TaskPolls, taskPolls } from './services/poll-tasks.ts'
@@ -51,6 +52,7 @@ export function createApp(
       acknowledge: (clusterId, results) => acknowledgeTasks(context, clusterId, results),
       reportNodes: (holder, report) => reportNodes(context, holder, report),
       keepKubeconfig: (holder, upload) => keepKubeconfig(context, holder, upload),
+      firstManifests: (holder) => firstManifests(context, holder),
     }),
   )
   app.route('/', adminRoutes(context, tokens))

@@ -1,5 +1,4 @@
 import { z } from '@hono/zod-openapi'
-import { architectures, fileName, reservedNames } from './release.ts'
 
 const clusterName = z
   .string()
@@ -29,6 +28,36 @@ export const LoadBalancer = z
   .openapi('LoadBalancer')
 export type LoadBalancer = z.output<typeof LoadBalancer>
 
+const webUrl = z.url({ protocol: /^https$/, error: 'must be an https URL' }).max(512)
+const chartVersion = z.string().regex(/^v?\d{1,3}\.\d{1,3}\.\d{1,3}$/, 'a version such as 2.15.1')
+
+/** A Rancher that the cluster becomes part of. */
+export const RancherImport = z.strictObject({
+  url: webUrl.describe('Of the Rancher, e.g. https://rancher.example.net'),
+  token: z.string().min(1).max(512).optional().describe('API token (`token-…:…`): the cluster is made there by it'),
+  manifest_url: webUrl.optional().describe('Of a cluster that was made there by hand, instead of a token'),
+  ca: z.string().max(65_536).optional().describe('PEM, where its certificate is from a private authority'),
+})
+export type RancherImport = z.output<typeof RancherImport>
+
+/** A Rancher that is installed on the cluster itself. */
+export const RancherInstall = z.strictObject({
+  version: chartVersion,
+  cert_manager_version: chartVersion,
+  hostname: z.string().min(1).max(253),
+  bootstrap_password: z.string().regex(/^[\x21-\x7e]{12,128}$/, '12 to 128 printable characters without blanks'),
+  replicas: z.int().min(1).max(9).default(3),
+  allow_unsupported: z.boolean().default(false),
+})
+export type RancherInstall = z.output<typeof RancherInstall>
+
+/** One of the two: sealed at rest, and never shown again. */
+export const Rancher = z
+  .strictObject({ import: RancherImport.optional(), install: RancherInstall.optional() })
+  .refine((it) => (it.import === undefined) !== (it.install === undefined), 'give either import or install')
+  .openapi('Rancher')
+export type Rancher = z.output<typeof Rancher>
+
 /** PROTOCOL.md, `/clusters`. */
 export const ClusterSpec = z
   .strictObject({
@@ -46,39 +75,25 @@ export const ClusterSpec = z
     datastore: Datastore,
     tls_sans: z.array(z.string().min(1).max(253)).max(64).default([]),
     load_balancer: LoadBalancer.default({ vips: [], addresses: {} }),
+    rancher: Rancher.optional(),
     // Said by hand for the OpenAPI document: its generator cannot follow the recursion of z.json().
     settings: z
       .record(z.string(), z.json())
       .openapi({ type: 'object', additionalProperties: true })
       .default({})
       .describe('K3s server settings shared by all servers'),
-    registries: z
-      .string()
-      .max(65_536)
-      .optional()
-      .describe('Text of /etc/rancher/k3s/registries.yaml on every node; sealed, and never shown again'),
   })
   .openapi('ClusterInput')
 export type ClusterSpec = z.output<typeof ClusterSpec>
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
-const hashed = z.strictObject({ sha256 })
 
 /** What runs as root on a node, by hash. PROTOCOL.md, `/versions`. */
 export const VersionSpec = z
   .strictObject({
     version: ClusterSpec.shape.version,
-    artifacts: z.partialRecord(z.enum(architectures), hashed),
-    install_script: hashed,
-    files: z
-      .record(z.string().regex(fileName, 'must be a plain file name'), hashed)
-      .refine((files) => Object.keys(files).length <= 64, 'at most 64')
-      .refine(
-        (files) => !Object.keys(files).some((name) => reservedNames.has(name)),
-        'binaries, lists and install.sh are no further files',
-      )
-      .optional()
-      .describe('Image archives (k3s-airgap-images-amd64.tar.zst) and packages that nodes may be given, by name'),
+    artifacts: z.partialRecord(z.enum(['amd64', 'arm64', 'arm']), z.strictObject({ sha256 })),
+    install_script: z.strictObject({ sha256 }),
   })
   .openapi('Version')
 export type VersionSpec = z.output<typeof VersionSpec>

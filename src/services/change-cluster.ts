@@ -37,15 +37,22 @@ export function changeCluster(
     const before = specOf(row, context.vault)
     const spec = parse(ClusterSpec, mergePatch(before, patch))
     const changed = changedMembers(before, spec)
-    if (changed.length === 0) return showCluster(tx, row, now)
+    if (changed.length === 0) return showCluster(tx, row)
     refuse(changed.includes('name') ? [{ path: 'name', reason: 'a name cannot be changed' }] : [])
     await checkCluster({ db: tx, managed: context.managed }, spec)
     await checkState(tx, row, before, spec)
-    const set = { ...columnsOf(row.id, spec, context.vault), ...stateAfter(row, spec), updatedAt: date(now) }
+    // What was fetched or rendered for another Rancher is of no use to this one.
+    const forgotten = changed.includes('rancher') ? { rancherManifestSealed: null, rancherGivenTo: null } : {}
+    const set = {
+      ...columnsOf(row.id, spec, context.vault),
+      ...stateAfter(row, spec),
+      ...forgotten,
+      updatedAt: date(now),
+    }
     const after = await updateCluster(tx, row.id, { ...set, version: row.version + 1 })
     const detail = { changed, version: spec.version, state: after.state }
     await recordAudit(tx, now, actor, 'cluster.change', `cluster:${name}`, detail)
-    return showCluster(tx, after, now)
+    return showCluster(tx, after)
   })
 }
 
@@ -56,14 +63,10 @@ function changedMembers(before: ClusterSpec, after: ClusterSpec): string[] {
 }
 
 async function checkState(tx: Drizzle, row: ClusterRow, before: ClusterSpec, after: ClusterSpec): Promise<void> {
-  const began = async () => row.state !== 'virgin' || (await hasLiveEnrollment(tx, row.id))
-  if (before.datastore.kind !== after.datastore.kind && (await began())) {
-    throw new AppError('state_conflict', { detail: 'the cluster has begun: its kind of datastore stays' })
-  }
-  // A machine that has its document installs the version in it, and servers of two versions must not meet.
-  if (before.version !== after.version && (await began())) {
-    const detail = `the cluster has begun, or a machine has its document: POST /api/v1/clusters/${row.name}/upgrade`
-    throw new AppError('state_conflict', { detail })
+  if (before.datastore.kind !== after.datastore.kind) {
+    if (row.state !== 'virgin' || (await hasLiveEnrollment(tx, row.id))) {
+      throw new AppError('state_conflict', { detail: 'the cluster has begun: its kind of datastore stays' })
+    }
   }
   if (before.api_endpoint !== undefined && after.api_endpoint === undefined) {
     if ((await countClusterDevices(tx, row.id, 1)) > 0) {

@@ -4,7 +4,7 @@ import { apiEndpoint, isHostname } from '../k3s/api-endpoint.ts'
 import type { ClusterSpec } from '../k3s/cluster.ts'
 import { checkDatastore } from '../k3s/datastore.ts'
 import { checkLoadBalancer } from '../k3s/load-balancer.ts'
-import { checkRegistries } from '../k3s/registries.ts'
+import { checkRancherInstall } from '../k3s/rancher.ts'
 import { checkSettings } from '../k3s/settings.ts'
 import type { Drizzle } from '../store/database.ts'
 import { findVersion } from '../store/versions.ts'
@@ -22,25 +22,18 @@ export async function checkCluster({ db, managed }: Deps, spec: ClusterSpec): Pr
     ...endpointErrors(spec.api_endpoint),
     ...sanErrors(spec.tls_sans),
     ...checkLoadBalancer(spec.load_balancer),
+    ...rancherErrors(spec),
     ...checkDatastore(spec.datastore),
     ...managedErrors(spec, managed),
     ...meetingPointErrors(spec),
     ...checkSettings(spec.settings),
-    ...(spec.registries === undefined ? [] : checkRegistries(spec.registries)),
     ...(await versionErrors(db, spec)),
   ])
 }
 
-/** @throws AppError `invalid` if a version has no hashes on record and must have some */
-export async function refuseUnrecorded(db: Drizzle, spec: Pinned): Promise<void> {
-  refuse(await versionErrors(db, spec))
-}
-
-type Pinned = Pick<ClusterSpec, 'version' | 'allow_unpinned'>
-
-async function versionErrors(db: Drizzle, spec: Pinned): Promise<FieldError[]> {
+async function versionErrors(db: Drizzle, spec: ClusterSpec): Promise<FieldError[]> {
   if (spec.allow_unpinned || (await findVersion(db, spec.version))) return []
-  const reason = `no hashes of ${spec.version} are on record: rollcall versions add (or POST /versions) first, or say allow_unpinned`
+  const reason = `no hashes of ${spec.version} are on record: POST /versions first, or say allow_unpinned`
   return [{ path: 'version', reason }]
 }
 
@@ -48,6 +41,13 @@ function managedErrors({ datastore }: ClusterSpec, managed: Deps['managed']): Fi
   if (datastore.kind !== 'managed' || managed) return []
   const reason = 'this server manages no PostgreSQL for clusters: set ROLLCALL_DATASTORE_ADDRESS'
   return [{ path: 'datastore.kind', reason }]
+}
+
+function rancherErrors({ rancher, version }: ClusterSpec): FieldError[] {
+  if (rancher?.install) return checkRancherInstall(rancher.install, version)
+  const { token, manifest_url } = rancher?.import ?? {}
+  if (!rancher || (token === undefined) !== (manifest_url === undefined)) return []
+  return [{ path: 'rancher.import', reason: 'give either a token or a manifest_url' }]
 }
 
 // Further servers of an embedded etcd join through it; those of other kinds meet in their datastore.

@@ -1,15 +1,10 @@
 import type { Json } from '../documents/profile.ts'
-import { ClusterSpec, Datastore, type LoadBalancer } from '../k3s/cluster.ts'
-import { isRunning } from '../k3s/upgrade.ts'
-import { upgradeWarnings } from '../k3s/upgrade-plan.ts'
-import { versionWarnings } from '../k3s/version-warnings.ts'
+import { ClusterSpec, Datastore, type LoadBalancer, Rancher } from '../k3s/cluster.ts'
 import { type ClusterRow, listNodes, type NodeRow } from '../store/clusters.ts'
 import type { Drizzle } from '../store/database.ts'
 import { seconds } from '../store/time.ts'
-import { listUpgradeNodes, upgradeOf } from '../store/upgrades.ts'
 import type { Vault } from '../store/vault.ts'
 import type { Versioned } from './actor.ts'
-import { type UpgradeBody, upgradeBody } from './upgrade-view.ts'
 
 /** A cluster as admins see it: nothing of its tokens, and of its datastore the kind alone. */
 export type ClusterBody = {
@@ -23,17 +18,15 @@ export type ClusterBody = {
   datastore: { kind: Datastore['kind'] }
   tls_sans: string[]
   load_balancer: LoadBalancer
+  /** What it has to do with a Rancher; the rest is secret */
+  rancher: 'import' | 'install' | null
   settings: Record<string, Json>
-  /** It is set; its text may hold passwords */
-  registries: boolean
   state: 'virgin' | 'initializing' | 'up' | 'stuck' | 'compromised'
   created_at: number
   updated_at: number
 }
 export type ClusterNode = { name: string; serial: string; role: string; state: string; observed: boolean }
-export type ShownCluster = Versioned & {
-  body: ClusterBody & { nodes: ClusterNode[]; upgrade: UpgradeBody | null; warnings: string[] }
-}
+export type ShownCluster = Versioned & { body: ClusterBody & { nodes: ClusterNode[] } }
 
 /** Nodes that one answer shows; a larger cluster's are found by `/devices?cluster=`. */
 const mostNodes = 1_000
@@ -41,25 +34,14 @@ const mostNodes = 1_000
 export const place = {
   serverToken: (clusterId: string) => `clusters/${clusterId}/server_token`,
   datastore: (clusterId: string) => `clusters/${clusterId}/datastore`,
+  rancher: (clusterId: string) => `clusters/${clusterId}/rancher`,
+  rancherManifest: (clusterId: string) => `clusters/${clusterId}/rancher_manifest`,
   kubeconfig: (clusterId: string) => `clusters/${clusterId}/kubeconfig`,
-  registries: (clusterId: string) => `clusters/${clusterId}/registries`,
 } as const
 
-/** @param now Unix seconds */
-export async function showCluster(db: Drizzle, row: ClusterRow, now: number): Promise<ShownCluster> {
+export async function showCluster(db: Drizzle, row: ClusterRow): Promise<ShownCluster> {
   const nodes: NodeRow[] = await listNodes(db, row.id, mostNodes)
-  const running = upgradeOf(row)
-  const upgrade = running && upgradeBody(running, row.name, await listUpgradeNodes(db, row.id), now)
-  return { id: row.id, version: row.version, body: { ...clusterBody(row), nodes, upgrade, warnings: warningsOf(row) } }
-}
-
-/** What an admin should know of the version that runs, or is to run. */
-export function warningsOf(row: ClusterRow): string[] {
-  const upgrade = upgradeOf(row)
-  const kind = row.datastoreKind as Datastore['kind']
-  if (!isRunning(upgrade)) return versionWarnings(row.k3sVersion, kind)
-  const rancher = 'the cluster is tied to a Rancher: let one of the two upgrade it, never both'
-  return [...versionWarnings(upgrade.to, kind), ...upgradeWarnings(upgrade), ...(row.rancherSealed ? [rancher] : [])]
+  return { id: row.id, version: row.version, body: { ...clusterBody(row), nodes } }
 }
 
 export function clusterBody(row: ClusterRow): ClusterBody {
@@ -74,8 +56,8 @@ export function clusterBody(row: ClusterRow): ClusterBody {
     datastore: { kind: row.datastoreKind as Datastore['kind'] },
     tls_sans: row.tlsSans,
     load_balancer: loadBalancerOf(row),
+    rancher: row.rancherKind as ClusterBody['rancher'],
     settings: row.settings as Record<string, Json>,
-    registries: row.registriesSealed !== null,
     state: row.state as ClusterBody['state'],
     created_at: seconds(row.createdAt),
     updated_at: seconds(row.updatedAt),
@@ -88,6 +70,9 @@ export const loadBalancerOf = (row: Pick<ClusterRow, 'loadBalancer'>): LoadBalan
   addresses: {},
   ...row.loadBalancer,
 })
+
+export const rancherOf = (clusterId: string, sealed: Uint8Array, vault: Vault): Rancher =>
+  Rancher.parse(JSON.parse(vault.open(place.rancher(clusterId), sealed).toString()))
 
 /** What the admin last asked for, secrets included: what a change is merged into. */
 export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
@@ -102,10 +87,8 @@ export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
     datastore: Datastore.parse(JSON.parse(sealed)),
     tls_sans: row.tlsSans,
     load_balancer: loadBalancerOf(row),
+    ...(row.rancherSealed === null ? {} : { rancher: rancherOf(row.id, row.rancherSealed, vault) }),
     settings: row.settings,
-    ...(row.registriesSealed === null
-      ? {}
-      : { registries: vault.open(place.registries(row.id), row.registriesSealed).toString('utf8') }),
   })
 }
 
@@ -122,7 +105,8 @@ export function columnsOf(id: string, spec: ClusterSpec, vault: Vault) {
     datastoreSealed: vault.seal(place.datastore(id), JSON.stringify(spec.datastore)),
     tlsSans: spec.tls_sans,
     loadBalancer: spec.load_balancer,
+    rancherKind: spec.rancher ? (spec.rancher.import ? 'import' : 'install') : null,
+    rancherSealed: spec.rancher ? vault.seal(place.rancher(id), JSON.stringify(spec.rancher)) : null,
     settings: spec.settings,
-    registriesSealed: spec.registries === undefined ? null : vault.seal(place.registries(id), spec.registries),
   }
 }

@@ -2,13 +2,11 @@ import { readYaml } from '../documents/yaml-text.ts'
 import { AppError } from '../errors.ts'
 import { escrowsKubeconfig, writeKubeconfig } from '../store/kubeconfig.ts'
 import type { NodeHolder } from '../store/node-credentials.ts'
+import { place } from './cluster-view.ts'
 import type { Context } from './context.ts'
 
 /** A kubeconfig on its way: read only once it is known to be wanted. */
 export type KubeconfigUpload = { text: () => Promise<string> }
-
-/** Where a cluster's kubeconfig is sealed. */
-export const kubeconfigPlace = (clusterId: string): string => `clusters/${clusterId}/kubeconfig`
 
 /**
  * Keeps, sealed, the kubeconfig that a server uploads for its own cluster: all of the cluster, hence off unless the admin asked for it.
@@ -22,7 +20,7 @@ export async function keepKubeconfig(
   if (!(await escrowsKubeconfig(sql, clusterId))) throw new AppError('not_found')
   const text = await upload.text()
   if (!isKubeconfig(text)) throw new AppError('request_invalid', { detail: 'the body is no kubeconfig' })
-  if (!(await writeKubeconfig(sql, clusterId, vault.seal(kubeconfigPlace(clusterId), text), now())))
+  if (!(await writeKubeconfig(sql, clusterId, vault.seal(place.kubeconfig(clusterId), text), now())))
     throw new AppError('not_found')
 }
 

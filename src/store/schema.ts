@@ -127,7 +127,11 @@ export const clusters = pgTable(
     /** A cluster that Rollcall did not make: sealed JSON of its API endpoint, CA and service-account token. */
     accessSealed: bytea(),
     /** Sealed JSON: import into a Rancher, or install of one. */
+    rancherKind: text(),
     rancherSealed: bytea(),
+    /** Sealed: what the first server brings into the cluster for it; and the one device that is given it. */
+    rancherManifestSealed: bytea(),
+    rancherGivenTo: text(),
     /** VIPs, names and ports of what stands before its servers. */
     loadBalancer: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     /** Sealed registries.yaml of all its nodes: it may hold passwords. */

@@ -3,7 +3,6 @@ import { type AdminTokens, adminTokens } from '../../services/check-admin-token.
 import type { Context } from '../../services/context.ts'
 import { auditRoutes } from './audit.ts'
 import { clusterOutputRoutes } from './cluster-outputs.ts'
-import { clusterUpgradeRoutes } from './cluster-upgrade.ts'
 import { clusterRoutes } from './clusters.ts'
 import { deviceTimelineRoutes } from './device-timeline.ts'
 import { deviceVerbRoutes } from './device-verbs.ts'
@@ -24,7 +23,6 @@ const resources = () => [
   importRoutes(),
   clusterRoutes(),
   clusterOutputRoutes(),
-  clusterUpgradeRoutes(),
   profileRoutes(),
   previewRoutes(),
   versionRoutes(),

@@ -11,6 +11,7 @@ export type NodeDeps = {
   nodes: NodeCredentials
   reportNodes: (holder: NodeHolder, report: NodesReport) => Promise<void>
   keepKubeconfig: (holder: NodeHolder, upload: KubeconfigUpload) => Promise<void>
+  firstManifests: (holder: NodeHolder) => Promise<string | undefined>
 }
 
 /** Bytes. A cluster of some thousand nodes; and PROTOCOL.md, "Tasks and nodes". */
@@ -30,12 +31,18 @@ const Report = z.strictObject({
   pods_not_running: z.int().min(0).max(2_147_483_647),
 })
 
-export const nodeRoutes = ({ nodes, reportNodes, keepKubeconfig }: NodeDeps) =>
+export const nodeRoutes = ({ nodes, reportNodes, keepKubeconfig, firstManifests }: NodeDeps) =>
   new Hono()
     .put('/v1/nodes', async (c) => {
       const holder = await nodes.check(nodeCredential(c))
       await reportNodes(holder, readReport(await text(c, limits.nodes)))
       return c.body(null, 204)
+    })
+    .get('/v1/manifests', async (c) => {
+      const holder = await nodes.check(nodeCredential(c))
+      const text = await firstManifests(holder)
+      if (text === undefined) return c.body(null, 204)
+      return c.body(text, 200, { 'Content-Type': 'application/yaml', 'Cache-Control': 'no-store' })
     })
     .put('/v1/kubeconfig', async (c) => {
       const holder = await nodes.check(nodeCredential(c))

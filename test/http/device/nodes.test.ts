@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm'
 import * as assert from 'uvu/assert'
-import { kubeconfigPlace } from '../../../src/services/keep-kubeconfig.ts'
+import { place } from '../../../src/services/cluster-view.ts'
 import { nodes } from '../../../src/store/cluster-schema.ts'
 import { clusters, devices, enrollments } from '../../../src/store/schema.ts'
 import { ClusterNode } from '../../fakes/cluster-node.ts'
@@ -136,5 +136,8 @@ test('204 and the kubeconfig is kept, sealed', async () => {
   const { cluster, node } = await site({ escrowKubeconfig: true })
   assert.is((await node.ask('PUT', '/v1/kubeconfig', kubeconfig)).status, 204)
   const row = await clusterOf(cluster)
-  assert.is(desk.world.vault.open(kubeconfigPlace(cluster), row?.kubeconfigSealed as Uint8Array).toString(), kubeconfig)
+  assert.is(
+    desk.world.vault.open(place.kubeconfig(cluster), row?.kubeconfigSealed as Uint8Array).toString(),
+    kubeconfig,
+  )
 })

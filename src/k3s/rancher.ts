@@ -1,0 +1,79 @@
+import type { FieldError } from '../errors.ts'
+import { isHostname } from './api-endpoint.ts'
+import type { RancherInstall } from './cluster.ts'
+import { parseVersion } from './version.ts'
+
+/**
+ * Kubernetes minors that each Rancher supports. The newest K3s is usually ahead of it. Upper ends: `kubeVersion` of the charts on
+ * releases.rancher.com; lower ends: what their release notes dropped.
+ */
+const supported: Readonly<Record<string, readonly [oldest: number, newest: number]>> = {
+  '2.12': [31, 33],
+  '2.13': [32, 34],
+  '2.14': [33, 35],
+  '2.15': [34, 36],
+}
+
+/** What is wrong with the install of a Rancher on a cluster of this K3s version, by path. */
+export function checkRancherInstall(install: RancherInstall, k3sVersion: string): FieldError[] {
+  const errors: FieldError[] = []
+  const at = (member: string, reason: string) => errors.push({ path: `rancher.install.${member}`, reason })
+  if (!isHostname(install.hostname)) at('hostname', 'must be a DNS name in lower case')
+  const unsupported = install.allow_unsupported ? undefined : supportProblem(install.version, k3sVersion)
+  if (unsupported) at('version', `${unsupported}; allow_unsupported is the way round`)
+  return errors
+}
+
+function supportProblem(rancher: string, k3sVersion: string): string | undefined {
+  const range = supported[rancher.split('.').slice(0, 2).join('.')]
+  if (!range) return `it is not known which Kubernetes Rancher ${rancher} supports`
+  const { minor } = parseVersion(k3sVersion)
+  const [oldest, newest] = range
+  if (minor >= oldest && minor <= newest) return undefined
+  return `Rancher ${rancher} supports Kubernetes 1.${oldest} to 1.${newest}, and the cluster is on 1.${minor}`
+}
+
+/**
+ * Manifests by which K3s' Helm controller installs cert-manager and Rancher (K3s docs, "Helm"). Its jobs try again until cert-manager's
+ * webhook answers. Holds the bootstrap password.
+ */
+export function rancherManifests(install: RancherInstall): string {
+  const values = [
+    `hostname: ${JSON.stringify(install.hostname)}`,
+    `bootstrapPassword: ${JSON.stringify(install.bootstrap_password)}`,
+    `replicas: ${install.replicas}`,
+  ]
+  return [
+    helmChart('cert-manager', {
+      repo: 'https://charts.jetstack.io',
+      version: install.cert_manager_version,
+      namespace: 'cert-manager',
+      values: ['crds:', '  enabled: true'],
+    }),
+    helmChart('rancher', {
+      repo: 'https://releases.rancher.com/server-charts/stable',
+      version: install.version,
+      namespace: 'cattle-system',
+      values,
+    }),
+  ].join('---\n')
+}
+
+type Chart = { repo: string; version: string; namespace: string; values: readonly string[] }
+
+function helmChart(name: string, { repo, version, namespace, values }: Chart): string {
+  return `apiVersion: helm.cattle.io/v1
+kind: HelmChart
+metadata:
+  name: ${name}
+  namespace: kube-system
+spec:
+  repo: ${repo}
+  chart: ${name}
+  version: ${JSON.stringify(version)}
+  targetNamespace: ${namespace}
+  createNamespace: true
+  valuesContent: |
+${values.map((line) => `    ${line}`).join('\n')}
+`
+}
