@@ -57,9 +57,14 @@ function comesUp(view: CaHashView, from: string): boolean {
 
 function otherWord(view: CaHashView, caHash: string, from: string): CaHashVerdict {
   if (view.stuckReason !== null) return { kind: 'known' }
-  const reason = `two CA hashes: ${view.caHash} by ${teller(view.caHashFrom)}, and now ${caHash} by ${teller(from)}; no server or agent is let in until an admin says which is true (verb rotated)`
+  const reason = `${dispute}: ${view.caHash} by ${teller(view.caHashFrom)}, and now ${caHash} by ${teller(from)}; no server or agent is let in until an admin says which is true (verb rotated)`
   return { kind: 'differs', reason, stuck: view.state !== 'compromised' }
 }
+
+const dispute = 'two CA hashes'
+
+/** Whether a cluster is stuck over its CA hash, which only an admin's word ends. */
+export const isDispute = (stuckReason: string | null): boolean => stuckReason?.startsWith(`${dispute}: `) ?? false
 
 function teller(from: string | null): string {
   if (from === null || from === 'admin') return 'an admin'

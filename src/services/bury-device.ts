@@ -1,8 +1,9 @@
 import type { DeviceState } from '../roll/state.ts'
 import { recordAudit } from '../store/audit.ts'
 import type { NewDevice } from '../store/devices.ts'
+import { emptyCluster } from '../store/empty-cluster.ts'
 import { date } from '../store/time.ts'
-import { emptyCluster, lockLiveEnrollment, markCompromised, redeemedClusters } from '../store/tombstones.ts'
+import { lockLiveEnrollment, markCompromised, redeemedClusters } from '../store/tombstones.ts'
 import type { Command } from './command-device.ts'
 import { endLiveEnrollment } from './end-enrollment.ts'
 

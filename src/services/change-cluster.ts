@@ -45,7 +45,7 @@ export function changeCluster(
     const forgotten = changed.includes('rancher') ? { rancherManifestSealed: null, rancherGivenTo: null } : {}
     const set = {
       ...columnsOf(row.id, spec, context.vault),
-      ...stateAfter(row, spec),
+      ...stateAfter(row, spec, now),
       ...forgotten,
       updatedAt: date(now),
     }
@@ -75,12 +75,16 @@ async function checkState(tx: Drizzle, row: ClusterRow, before: ClusterSpec, aft
   }
 }
 
-// A known CA hash is what tells that a cluster is up (PROTOCOL.md, "Tasks and nodes"); stuck and compromised are ended by verbs.
-function stateAfter(row: ClusterRow, spec: ClusterSpec): Partial<ClusterRow> {
-  const waiting = row.state === 'virgin' || row.state === 'initializing'
-  if (spec.ca_hash !== undefined && waiting) {
-    return { state: 'up', initializerDeviceId: null, initializerUntil: null }
+// A known CA hash is what tells that a cluster is up, beside its bootstrap row on a managed datastore (PROTOCOL.md, "Tasks and nodes");
+// stuck and compromised are ended by verbs.
+function stateAfter(row: ClusterRow, spec: ClusterSpec, now: number): Partial<ClusterRow> {
+  if ((spec.ca_hash ?? null) === row.caHash) return {}
+  const at = date(now)
+  const source = { caHashFrom: spec.ca_hash === undefined ? null : 'admin', caHashConfirmedAt: null }
+  const isReady = row.datastoreKind !== 'managed' || row.bootstrap === 'ready'
+  if (spec.ca_hash !== undefined && isReady && (row.state === 'virgin' || row.state === 'initializing')) {
+    return { ...source, state: 'up', stateSince: at, initializerDeviceId: null, initializerUntil: null }
   }
-  if (spec.ca_hash === undefined && row.state === 'up') return { state: 'virgin' }
-  return {}
+  if (spec.ca_hash === undefined && row.state === 'up') return { ...source, state: 'virgin', stateSince: at }
+  return source
 }

@@ -2,6 +2,7 @@ import type { Json } from '../documents/profile.ts'
 import { ClusterSpec, Datastore, type LoadBalancer, Rancher } from '../k3s/cluster.ts'
 import { type ClusterRow, listNodes, type NodeRow } from '../store/clusters.ts'
 import type { Drizzle } from '../store/database.ts'
+import { findSerial } from '../store/devices.ts'
 import { seconds } from '../store/time.ts'
 import type { Vault } from '../store/vault.ts'
 import type { Versioned } from './actor.ts'
@@ -22,11 +23,18 @@ export type ClusterBody = {
   rancher: 'import' | 'install' | null
   settings: Record<string, Json>
   state: 'virgin' | 'initializing' | 'up' | 'stuck' | 'compromised'
+  state_since: number
+  stuck_reason: string | null
+  ca_hash_confirmed: boolean
   created_at: number
   updated_at: number
 }
 export type ClusterNode = { name: string; serial: string; role: string; state: string; observed: boolean }
-export type ShownCluster = Versioned & { body: ClusterBody & { nodes: ClusterNode[] } }
+/** Which server goes first, and until when its turn lasts. */
+export type ClusterInitializer = { serial: string; until: number }
+export type ShownCluster = Versioned & {
+  body: ClusterBody & { initializer: ClusterInitializer | null; nodes: ClusterNode[] }
+}
 
 /** Nodes that one answer shows; a larger cluster's are found by `/devices?cluster=`. */
 const mostNodes = 1_000
@@ -41,7 +49,17 @@ export const place = {
 
 export async function showCluster(db: Drizzle, row: ClusterRow): Promise<ShownCluster> {
   const nodes: NodeRow[] = await listNodes(db, row.id, mostNodes)
-  return { id: row.id, version: row.version, body: { ...clusterBody(row), nodes } }
+  return {
+    id: row.id,
+    version: row.version,
+    body: { ...clusterBody(row), initializer: await initializerOf(db, row), nodes },
+  }
+}
+
+async function initializerOf(db: Drizzle, row: ClusterRow): Promise<ClusterInitializer | null> {
+  const { initializerDeviceId: id, initializerUntil: until } = row
+  const serial = id === null ? null : await findSerial(db, id)
+  return serial === null || until === null ? null : { serial, until: seconds(until) }
 }
 
 export function clusterBody(row: ClusterRow): ClusterBody {
@@ -59,6 +77,9 @@ export function clusterBody(row: ClusterRow): ClusterBody {
     rancher: row.rancherKind as ClusterBody['rancher'],
     settings: row.settings as Record<string, Json>,
     state: row.state as ClusterBody['state'],
+    state_since: seconds(row.stateSince),
+    stuck_reason: row.stuckReason,
+    ca_hash_confirmed: row.caHashConfirmedAt !== null,
     created_at: seconds(row.createdAt),
     updated_at: seconds(row.updatedAt),
   }

@@ -10,6 +10,7 @@ import type { Context } from './context.ts'
 
 /**
  * Declares a cluster and makes its server token. With a CA hash it counts as up: somebody else started it.
+ * A managed datastore is ours, so there nobody else can have.
  * @throws AppError `invalid`, or `already_exists` if a live cluster has this name
  */
 export function createCluster(context: Context, actor: Actor, spec: ClusterSpec): Promise<ShownCluster> {
@@ -23,7 +24,9 @@ export function createCluster(context: Context, actor: Actor, spec: ClusterSpec)
       id,
       ...columnsOf(id, spec, vault),
       serverTokenSealed: vault.seal(place.serverToken(id), serverToken),
-      state: spec.ca_hash === undefined ? 'virgin' : 'up',
+      state: isUp(spec) ? 'up' : 'virgin',
+      stateSince: date(now),
+      caHashFrom: spec.ca_hash === undefined ? null : 'admin',
       createdAt: date(now),
       updatedAt: date(now),
     })
@@ -31,6 +34,8 @@ export function createCluster(context: Context, actor: Actor, spec: ClusterSpec)
     const { allow_unpinned, allow_weak_servers } = spec
     const detail = { version, datastore, allow_unpinned, allow_weak_servers }
     await recordAudit(tx, now, actor, 'cluster.create', `cluster:${spec.name}`, detail)
-    return { id, version: row.version, body: { ...clusterBody(row), nodes: [] } }
+    return { id, version: row.version, body: { ...clusterBody(row), initializer: null, nodes: [] } }
   })
 }
+
+const isUp = ({ ca_hash, datastore }: ClusterSpec) => ca_hash !== undefined && datastore.kind !== 'managed'

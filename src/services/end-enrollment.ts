@@ -1,6 +1,6 @@
 import type { Drizzle } from '../store/database.ts'
 import { date } from '../store/time.ts'
-import { endEnrollment, type LiveEnrollment } from '../store/tombstones.ts'
+import { type EndReason, endEnrollment, type LiveEnrollment } from '../store/tombstones.ts'
 import type { Context } from './context.ts'
 import { redactor } from './redact-document.ts'
 
@@ -9,7 +9,7 @@ export async function endLiveEnrollment(
   context: Context,
   tx: Drizzle,
   live: LiveEnrollment,
-  reason: 'revoked' | 'retired' | 'rekeyed',
+  reason: EndReason,
 ): Promise<void> {
   const redacted = live.documentSealed ? readable(context, live.id, live.documentSealed) : undefined
   await endEnrollment(tx, live.id, { at: date(context.now()), reason, redacted })

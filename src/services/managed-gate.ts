@@ -4,6 +4,7 @@ import { openBootstrap } from '../k3s/bootstrap.ts'
 import { loginPassword } from '../k3s/datastore-names.ts'
 import { type Asker, noteBootstrap } from '../store/gate.ts'
 import { noteFenced, noteLogin, noteRestored } from '../store/gate-logins.ts'
+import { askManaged } from './ask-managed.ts'
 import type { Context } from './context.ts'
 import { learnCaHash } from './learn-ca-hash.ts'
 import type { GatePorts } from './pass-gate.ts'
@@ -17,7 +18,7 @@ type ManagedPorts = Required<Pick<GatePorts, 'readBootstrap' | 'learn' | 'fence'
  */
 export function managedGate(context: Context, asker: Asker, serverToken: () => Promise<string>): ManagedPorts {
   const { sql, keys, now } = context
-  const ask = <T>(question: (managed: ManagedDatastore) => Promise<T>): Promise<T> => answered(context, question)
+  const ask = <T>(question: (managed: ManagedDatastore) => Promise<T>): Promise<T> => askManaged(context, question)
   const make = (enrollmentId: string) =>
     ask((managed) => managed.makeLogin(asker.clusterId, enrollmentId, loginPassword(keys.nodePassword, enrollmentId)))
   const fence = async (enrollmentIds: readonly string[]) => {
@@ -60,7 +61,7 @@ async function read(
   question: (managed: ManagedDatastore) => Promise<Bootstrap>,
 ): Promise<Bootstrap> {
   try {
-    return await answered(context, question)
+    return await askManaged(context, question)
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'state_conflict') throw error
     await stop(context, clusterId, { reason: error.detail ?? 'datastore_tampered' })
@@ -68,19 +69,5 @@ async function read(
       detail: 'the cluster is stuck; an admin has to look at it',
       retryAfter: 300,
     })
-  }
-}
-
-async function answered<T>(
-  { managed }: Pick<Context, 'managed'>,
-  question: (managed: ManagedDatastore) => Promise<T>,
-): Promise<T> {
-  const away = (cause?: unknown) =>
-    new AppError('datastore_unavailable', { detail: "the cluster's datastore does not answer", retryAfter: 15, cause })
-  if (!managed) throw away(new Error('no managed datastore is configured'))
-  try {
-    return await question(managed)
-  } catch (error) {
-    throw error instanceof AppError ? error : away(error)
   }
 }

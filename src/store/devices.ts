@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, isNull, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
 import { clusters, devices, enrollments, identities, profiles } from './schema.ts'
 
@@ -44,6 +44,13 @@ export function listDevices(db: Drizzle, filter: DeviceFilter): Promise<DeviceDe
 export async function lockDevice(tx: Drizzle, serialKey: string): Promise<DeviceRow | undefined> {
   const [row] = await tx.select().from(devices).where(eq(devices.serialKey, serialKey)).for('update')
   return row
+}
+
+/** Locks several rows, in the one order in which everybody does. */
+export async function lockDevices(tx: Drizzle, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return
+  const rows = inArray(devices.id, [...ids])
+  await tx.select({ id: devices.id }).from(devices).where(rows).orderBy(asc(devices.id)).for('update')
 }
 
 export async function insertDevice(tx: Drizzle, device: NewDevice): Promise<void> {
@@ -108,3 +115,9 @@ function named(db: Drizzle, table: typeof clusters | typeof profiles, name: stri
 }
 
 const beginsWith = (text: string) => `${text.replace(/[\\%_]/g, '\\$&')}%`
+
+/** The serial number of a device, as entered. */
+export async function findSerial(tx: Drizzle, deviceId: string): Promise<string | null> {
+  const [row] = await tx.select({ serial: devices.serial }).from(devices).where(eq(devices.id, deviceId))
+  return row?.serial ?? null
+}

@@ -1,4 +1,4 @@
-import { and, desc, eq, isNull, lt, type SQL } from 'drizzle-orm'
+import { and, asc, desc, eq, isNotNull, isNull, lt, type SQL } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
 import { clusters, devices, enrollments, profiles } from './schema.ts'
 
@@ -65,4 +65,26 @@ export function listEnrollments(db: Drizzle, filter: EnrollmentFilter): Promise<
 export async function findEnrollment(db: Drizzle, id: string): Promise<EnrollmentRow | undefined> {
   const rows = await select(db).where(eq(enrollments.id, id))
   return rows[0]
+}
+
+const liveServer = (clusterId: string) =>
+  and(eq(enrollments.clusterId, clusterId), eq(enrollments.role, 'server'), isNull(enrollments.endedAt))
+
+/** Whether a live server was seen in its cluster. */
+export async function hasJoinedServer(db: Drizzle, clusterId: string): Promise<boolean> {
+  const rows = await db
+    .select({ id: enrollments.id })
+    .from(enrollments)
+    .where(and(liveServer(clusterId), isNotNull(enrollments.joinedAt), eq(enrollments.observed, true)))
+    .limit(1)
+  return rows.length > 0
+}
+
+/** The devices that are servers of a cluster now. */
+export function listLiveServers(db: Drizzle, clusterId: string): Promise<{ deviceId: string; enrollmentId: string }[]> {
+  return db
+    .select({ deviceId: enrollments.deviceId, enrollmentId: enrollments.id })
+    .from(enrollments)
+    .where(liveServer(clusterId))
+    .orderBy(asc(enrollments.deviceId))
 }

@@ -28,6 +28,9 @@ export async function lockLiveEnrollment(tx: Drizzle, deviceId: string): Promise
   return row
 }
 
+/** Why an enrollment ended; a fresh claim's is `replaced`. */
+export type EndReason = 'revoked' | 'retired' | 'rekeyed' | 'reset'
+
 /**
  * Ends an enrollment and every secret it was given: document, join token, report token, node credential.
  * @param redacted copy of a document that was still sealed; undefined keeps what is there
@@ -35,7 +38,7 @@ export async function lockLiveEnrollment(tx: Drizzle, deviceId: string): Promise
 export async function endEnrollment(
   tx: Drizzle,
   id: string,
-  end: { at: Date; reason: 'revoked' | 'retired' | 'rekeyed'; redacted?: string | undefined },
+  end: { at: Date; reason: EndReason; redacted?: string | undefined },
 ): Promise<void> {
   const notAfter = (column: typeof enrollments.joinExpiresAt) =>
     sql`least(${column}, ${end.at.toISOString()}::timestamptz)`
@@ -66,38 +69,14 @@ export async function redeemedClusters(tx: Drizzle, deviceId: string): Promise<s
 export async function markCompromised(tx: Drizzle, clusterId: string, at: Date): Promise<string | undefined> {
   const [row] = await tx
     .update(clusters)
-    .set({ state: 'compromised', version: sql`${clusters.version} + 1`, updatedAt: at })
+    .set({
+      state: 'compromised',
+      stateSince: at,
+      stuckReason: null,
+      version: sql`${clusters.version} + 1`,
+      updatedAt: at,
+    })
     .where(and(eq(clusters.id, clusterId), sql`${clusters.state} <> 'compromised'`))
     .returning({ name: clusters.name })
   return row?.name
-}
-
-/**
- * A cluster whose only server is gone for good, and its datastore with it: the next server begins it anew, and agents must join again.
- * @param serverToken a new one, sealed, where the old one is no longer trusted
- */
-export async function emptyCluster(
-  tx: Drizzle,
-  clusterId: string,
-  at: Date,
-  serverToken: Uint8Array | undefined,
-): Promise<void> {
-  await tx
-    .update(clusters)
-    .set({
-      state: 'virgin',
-      caHash: null,
-      initializerDeviceId: null,
-      initializerUntil: null,
-      version: sql`${clusters.version} + 1`,
-      updatedAt: at,
-      ...(serverToken ? { serverTokenSealed: serverToken } : {}),
-    })
-    .where(eq(clusters.id, clusterId))
-  await tx.execute(sql`
-    with orphaned as (
-      update enrollments set join_sealed = null where cluster_id = ${clusterId} and role = 'agent' and ended_at is null
-      returning device_id
-    )
-    update devices d set must_rejoin = true, version = d.version + 1 from orphaned where d.id = orphaned.device_id`)
 }

@@ -33,6 +33,13 @@ export const readJson: MiddlewareHandler = async (c, next) => {
   await next()
 }
 
+/** For a body that may be left out: without one it is an empty object, whatever its type was said to be. */
+export const readOptionalJson: MiddlewareHandler = async (c, next) => {
+  if ((await c.req.arrayBuffer()).byteLength > 0) return readJson(c, next)
+  c.req.bodyCache = { arrayBuffer: Promise.resolve(new TextEncoder().encode('{}').buffer) as never }
+  await next()
+}
+
 /** @throws AppError `invalid` for NUL or half a character anywhere (Postgres and YAML cannot hold them), or too deep a nest */
 export function refuseUnstorable(body: unknown): void {
   const waiting: { value: unknown; path: string; depth: number }[] = [{ value: body, path: '', depth: 0 }]

@@ -1,51 +1,17 @@
 import { z } from '@hono/zod-openapi'
-import { ClusterSpec, Datastore, datastoreKinds, LoadBalancer } from '../../k3s/cluster.ts'
+import { ClusterSpec, Datastore } from '../../k3s/cluster.ts'
 import { changeCluster } from '../../services/change-cluster.ts'
 import { checkChangedDatastore, checkNewDatastore } from '../../services/check-datastore.ts'
 import { createCluster } from '../../services/create-cluster.ts'
 import { deleteCluster } from '../../services/delete-cluster.ts'
 import { patchOf } from '../../services/merge-patch.ts'
 import { readCluster, readClusters } from '../../services/read-clusters.ts'
+import { Cluster, ClusterSummary, nameParam as params } from './cluster-schema.ts'
 import { etag, ifMatch } from './etag.ts'
 import { actor, adminRoute, answer, resource } from './frame.ts'
 import { listOf, PageQuery, page } from './paging.ts'
 
 const tags = ['clusters']
-
-const ClusterSummary = z
-  .object({
-    id: z.string(),
-    name: z.string(),
-    version: z.string(),
-    api_endpoint: z.string().nullable(),
-    ca_hash: z.string().nullable(),
-    allow_unpinned: z.boolean(),
-    allow_weak_servers: z.boolean(),
-    datastore: z.object({ kind: z.enum(datastoreKinds) }).describe('Never its endpoint, which may hold a password'),
-    tls_sans: z.array(z.string()),
-    load_balancer: LoadBalancer,
-    rancher: z.enum(['import', 'install']).nullable().describe('Never more of it, which holds tokens'),
-    settings: ClusterSpec.shape.settings.unwrap(),
-    state: z.enum(['virgin', 'initializing', 'up', 'stuck', 'compromised']),
-    created_at: z.int(),
-    updated_at: z.int(),
-  })
-  .openapi('ClusterSummary')
-
-const Node = z.object({
-  name: z.string(),
-  serial: z.string(),
-  role: z.string(),
-  state: z.string(),
-  observed: z.boolean().describe('False: the state is what the device reported'),
-})
-const Finding = z
-  .object({ severity: z.enum(['error', 'warning', 'note']), code: z.string(), text: z.string() })
-  .openapi('Finding')
-const Cluster = ClusterSummary.extend({
-  datastore_findings: z.array(Finding).optional().describe('With `?check=true`: what a look at its datastore found'),
-  nodes: z.array(Node).describe('Enrolled devices by name, at most 1,000'),
-}).openapi('Cluster')
 
 const ClusterPatch = patchOf({ ...ClusterSpec.shape, datastore: patchOf(Datastore.shape) }).openapi('ClusterPatch')
 const CheckQuery = z.object({
@@ -54,7 +20,6 @@ const CheckQuery = z.object({
     .optional()
     .describe('Try the datastore from the server first; 422 if K3s would not come up on it'),
 })
-const params = z.object({ name: z.string().openapi({ example: 'site-a' }) })
 
 const example = {
   name: 'site-b',

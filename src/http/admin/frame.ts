@@ -7,7 +7,7 @@ import { type Admin, type AdminTokens, demandScope } from '../../services/check-
 import type { Context } from '../../services/context.ts'
 import type { RequestVars } from '../request-id.ts'
 import { authenticate } from './auth.ts'
-import { limitBody, readJson, refuseUnstorable } from './body.ts'
+import { limitBody, readJson, readOptionalJson, refuseUnstorable } from './body.ts'
 import { idempotent } from './idempotency.ts'
 import { errorResponses, headerParameters } from './openapi.ts'
 import { refuseInvalid } from './refuse-invalid.ts'
@@ -48,7 +48,7 @@ export function adminRoute<P extends string, R extends Omit<RouteConfig, 'path'>
   const middleware: MiddlewareHandler[] = [identify(scope)]
   if (around) middleware.push(around)
   if (unsafe && !stream) middleware.push(limitBody)
-  if (hasJson) middleware.push(readJson)
+  if (hasJson) middleware.push(route.request?.body?.required === false ? readOptionalJson : readJson)
   if (unsafe) middleware.push(idempotent({ secretAnswer: secretAnswer ?? false, stream: stream ?? false }))
   const traits = { unsafe, body: route.request?.body !== undefined, query: !!route.request?.query, ifMatch: !!ifMatch }
   return createRoute({

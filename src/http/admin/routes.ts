@@ -3,6 +3,7 @@ import { type AdminTokens, adminTokens } from '../../services/check-admin-token.
 import type { Context } from '../../services/context.ts'
 import { auditRoutes } from './audit.ts'
 import { clusterOutputRoutes } from './cluster-outputs.ts'
+import { clusterVerbRoutes } from './cluster-verbs.ts'
 import { clusterRoutes } from './clusters.ts'
 import { deviceTimelineRoutes } from './device-timeline.ts'
 import { deviceVerbRoutes } from './device-verbs.ts'
@@ -22,6 +23,7 @@ const resources = () => [
   deviceTimelineRoutes(),
   importRoutes(),
   clusterRoutes(),
+  clusterVerbRoutes(),
   clusterOutputRoutes(),
   profileRoutes(),
   previewRoutes(),

@@ -1,0 +1,50 @@
+import { z } from '@hono/zod-openapi'
+import { ClusterSpec, datastoreKinds, LoadBalancer } from '../../k3s/cluster.ts'
+
+/** A cluster in lists. Times are Unix seconds. */
+export const ClusterSummary = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    version: z.string(),
+    api_endpoint: z.string().nullable(),
+    ca_hash: z.string().nullable(),
+    allow_unpinned: z.boolean(),
+    allow_weak_servers: z.boolean(),
+    datastore: z.object({ kind: z.enum(datastoreKinds) }).describe('Never its endpoint, which may hold a password'),
+    tls_sans: z.array(z.string()),
+    load_balancer: LoadBalancer,
+    rancher: z.enum(['import', 'install']).nullable().describe('Never more of it, which holds tokens'),
+    settings: ClusterSpec.shape.settings.unwrap(),
+    state: z.enum(['virgin', 'initializing', 'up', 'stuck', 'compromised']),
+    state_since: z.int(),
+    stuck_reason: z.string().nullable().describe('Why it is `stuck`, and what to do'),
+    ca_hash_confirmed: z.boolean().describe('A second source said the same'),
+    created_at: z.int(),
+    updated_at: z.int(),
+  })
+  .openapi('ClusterSummary')
+
+const Node = z.object({
+  name: z.string(),
+  serial: z.string(),
+  role: z.string(),
+  state: z.string(),
+  observed: z.boolean().describe('False: the state is what the device reported'),
+})
+const Finding = z
+  .object({ severity: z.enum(['error', 'warning', 'note']), code: z.string(), text: z.string() })
+  .openapi('Finding')
+
+/** A cluster with its nodes, as every cluster route answers. */
+export const Cluster = ClusterSummary.extend({
+  datastore_findings: z.array(Finding).optional().describe('With `?check=true`: what a look at its datastore found'),
+  initializer: z
+    .object({ serial: z.string(), until: z.int() })
+    .nullable()
+    .describe('Which server goes first, and until when its turn lasts if it is not heard of'),
+  nodes: z.array(Node).describe('Enrolled devices by name, at most 1,000'),
+}).openapi('Cluster')
+
+/** A cluster's name in a path. */
+export const nameParam = z.object({ name: z.string().openapi({ example: 'site-a' }) })
