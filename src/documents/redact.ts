@@ -63,7 +63,7 @@ function secretsOf(input: DocumentInput): [secret: string, placeholder: string][
       .filter((line) => line.length > 15 && !line.startsWith('-----'))
       .map((line): [string, string] => [line, '<private key>']),
     // By line, since a template may indent them. A copy that an earlier version kept has neither. What is short says nothing, but for a password in registries.yaml.
-    ...k3s.manifests
+    ...(k3s.manifests ?? [])
       .flatMap(({ content }) => linesOf(content, 15))
       .map((line): [string, string] => [line, '<manifest>']),
     ...linesOf(k3s.registries ?? '', 8).map((line): [string, string] => [line, '<registries>']),

@@ -12,6 +12,7 @@ import type { Composer } from './compose-document.ts'
 import type { Context } from './context.ts'
 import { mintEnrollment } from './mint-enrollment.ts'
 import { type Proof, proveClaim } from './prove-claim.ts'
+import { wakeCluster } from './queue-task.ts'
 import { brokenConstraint, isRowError } from './row-error.ts'
 import { openDocument } from './sealed-document.ts'
 import { strangerAlarm } from './stranger-alarm.ts'
@@ -19,7 +20,10 @@ import { strangerAlarm } from './stranger-alarm.ts'
 /** What an accepted claim is answered with; a retry gets the same. */
 export type EnrollAnswer = { body: string; contentType: string; enrollment: string; digest: string }
 
-export type EnrollDeps = Pick<Context, 'sql' | 'db' | 'vault' | 'keys' | 'settings' | 'now' | 'random' | 'log'> & {
+export type EnrollDeps = Pick<
+  Context,
+  'sql' | 'db' | 'vault' | 'keys' | 'settings' | 'now' | 'random' | 'log' | 'wake'
+> & {
   compose: Composer
   /** Counts claims by a key that is not pinned for their serial. */
   unknownKey: () => void
@@ -108,6 +112,7 @@ async function accept({ deps, parts, write }: Desk, claim: Claim, row: ClaimRow,
   if (row.nonce_used) throw replayed()
   const { enrollment, answer } = mintEnrollment(deps, { claim, row, proof, role, profile, cluster })
   await commit(write, enrollment)
+  if (enrollment.task_id !== null) wakeCluster(deps, cluster.id)
   return answer
 }
 
@@ -127,6 +132,8 @@ async function commit(write: Desk['write'], enrollment: NewEnrollment): Promise<
         detail: 'the cluster is on SQLite and has its one server already',
         cause: error,
       })
+    // Of two billion ids the cluster has this one already: the next claim draws another.
+    if (constraint === 'tasks_live') throw new AppError('busy', { cause: error })
     throw error
   }
 }

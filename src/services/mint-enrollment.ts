@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { Claim } from '../identity/claim.ts'
 import { newId } from '../ids.ts'
-import { bootstrapToken } from '../k3s/tokens.ts'
+import { bootstrapToken, parseBootstrapToken } from '../k3s/tokens.ts'
 import type { ClaimRow, NewEnrollment } from '../store/enroll.ts'
 import type { ClusterParts, ProfileParts } from './claim-parts.ts'
 import type { EnrollAnswer, EnrollDeps } from './enroll.ts'
 import type { Proof } from './prove-claim.ts'
+import { newTask } from './queue-task.ts'
 import { sealDocument } from './sealed-document.ts'
 
 /** Seconds. A device reports for this long after its enrollment. */
@@ -69,7 +70,8 @@ export function mintEnrollment(
     document_digest: answer.digest,
     document_sealed: base64(sealDocument(deps.vault, id, { input: documentInput, body: answer.body })),
     join_hash: sha256(secrets.join),
-    join_sealed: role === 'agent' ? base64(deps.vault.seal(`enrollments/${id}/join`, secrets.join)) : null,
+    join_sealed: role === 'agent' ? base64(deps.vault.seal(joinPlace(id), secrets.join)) : null,
+    ...publication(deps, id, cluster.id, secrets.join, joinExpiresAt),
     join_expires_at: joinExpiresAt,
     report_hash: sha256(secrets.report),
     report_expires_at: now + reportLife,
@@ -89,6 +91,18 @@ function mintSecrets({ random }: EnrollDeps, role: 'server' | 'agent', cluster: 
   return { join: bootstrapToken(cluster.caHash as string, random).text, report, node: '' }
 }
 
+/** Where an agent's K3s token is sealed. */
+export const joinPlace = (enrollmentId: string): string => `enrollments/${enrollmentId}/join`
+
+/** An agent's token works once its cluster knows it: the task that publishes it is written with the enrollment. */
+function publication(deps: EnrollDeps, enrollmentId: string, clusterId: string, join: string, expiresAt: number) {
+  const token = parseBootstrapToken(join)
+  if (!token) return { join_token_id: null, task_id: null, task_sealed: null }
+  const { id: subject, secret } = token
+  const task = newTask(deps, { clusterId, verb: 'token-create', subject, secret, expiresAt, enrollmentId })
+  return { join_token_id: subject, task_id: task.id, task_sealed: task.secret_sealed }
+}
+
 function timeline({ claim, proof, role, profile, cluster }: MintInput, joinExpiresAt: number): NewEnrollment['events'] {
   const enrolled = {
     cluster: cluster.name,
@@ -101,14 +115,7 @@ function timeline({ claim, proof, role, profile, cluster }: MintInput, joinExpir
     ...(claim.payload.iat === undefined ? {} : { device_clock: claim.payload.iat }),
     ...(claim.payload.bootcount === undefined ? {} : { bootcount: claim.payload.bootcount }),
   }
-  const events = [{ name: 'enrolled', detail: enrolled as Record<string, unknown> }]
-  // Honest about what this version cannot do yet: the token is good, but nothing puts it into the cluster.
-  if (role === 'agent')
-    events.push({
-      name: 'join.minted',
-      detail: { published: false, detail: 'no task runner publishes this join token to the cluster yet' },
-    })
-  return events
+  return [{ name: 'enrolled', detail: enrolled }]
 }
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')

@@ -96,6 +96,10 @@ export type NewEnrollment = {
   join_hash: string
   join_sealed: string | null
   join_expires_at: number
+  /** Agent only: the token's public half, and the task that publishes it */
+  join_token_id: string | null
+  task_id: string | null
+  task_sealed: string | null
   report_hash: string
   report_expires_at: number
   node_hash: string | null
@@ -116,7 +120,8 @@ with input as (
     n int, device_id text, device_version int, enrollment_id text, cluster_id text, profile_id text, profile_revision int,
     role text, hostname text, assurance text, thumbprint text, claim_hash text, nonce text, at float8,
     document_type text, document_digest text, document_sealed text, join_hash text, join_sealed text, join_expires_at float8,
-    report_hash text, report_expires_at float8, node_hash text, sole_server_of text, resets_cluster bool, events json)
+    join_token_id text, task_id text, task_sealed text, report_hash text, report_expires_at float8, node_hash text,
+    sole_server_of text, resets_cluster bool, events json)
   where i.n between 0 and 1000000
 ), moved as (
   update devices d set state = 'enrolled', state_since = i.time, assurance = i.assurance, failure = null,
@@ -127,17 +132,24 @@ with input as (
   insert into redeemed_nonces (nonce, used_in, redeemed_at)
   select nonce, decode(claim_hash, 'hex'), time from moved returning 1
 ), ended as (
-  update enrollments e set ended_at = i.time, end_reason = 'replaced', document_sealed = null, join_sealed = null
+  update enrollments e set ended_at = i.time, end_reason = 'replaced', document_sealed = null, join_sealed = null,
+    join_expires_at = least(e.join_expires_at, i.time)
   from moved i where e.device_id = i.device_id and e.ended_at is null returning 1
 ), enrolled as (
   insert into enrollments (id, device_id, cluster_id, profile_id, profile_revision, role, hostname, assurance, thumbprint,
     claim_hash, created_at, document_type, document_digest, document_sealed, join_hash, join_sealed, join_expires_at,
-    report_hash, report_expires_at, node_hash)
+    join_token_id, report_hash, report_expires_at, node_hash)
   select enrollment_id, device_id, cluster_id, profile_id, profile_revision, role, hostname, assurance, thumbprint,
     decode(claim_hash, 'hex'), time, document_type, document_digest,
     decode(document_sealed, 'base64'), decode(join_hash, 'hex'), decode(join_sealed, 'base64'),
-    to_timestamp(join_expires_at), decode(report_hash, 'hex'), to_timestamp(report_expires_at), decode(node_hash, 'hex')
+    to_timestamp(join_expires_at), join_token_id, decode(report_hash, 'hex'), to_timestamp(report_expires_at),
+    decode(node_hash, 'hex')
   from moved where (select count(*) from ended) >= 0 returning 1
+), queued as (
+  insert into tasks (id, cluster_id, verb, subject, secret_sealed, expires_at, enrollment_id, created_at)
+  select task_id, cluster_id, 'token-create', join_token_id, decode(task_sealed, 'base64'), to_timestamp(join_expires_at),
+    enrollment_id, time
+  from moved where task_id is not null returning 1
 ), told as (
   insert into events (device_id, enrollment_id, at, source, name, result, detail)
   select i.device_id, i.enrollment_id, i.time, 'server', x.name, 'ok', x.detail
@@ -154,13 +166,18 @@ select n from moved`
 const reset = `, reset as (
   update clusters c set state = 'virgin', ca_hash = null, initializer_device_id = null, initializer_until = null,
     version = c.version + 1, updated_at = i.time
-  from moved i where i.resets_cluster and c.id = i.cluster_id returning c.id
+  from moved i where i.resets_cluster and c.id = i.cluster_id returning c.id, c.updated_at
 ), orphaned as (
   update devices d set must_rejoin = true, version = d.version + 1
   from enrollments e join reset on reset.id = e.cluster_id
   where e.role = 'agent' and e.ended_at is null and d.id = e.device_id returning d.id
 ), untokened as (
   update enrollments e set join_sealed = null from orphaned where e.device_id = orphaned.id and e.ended_at is null returning 1
+), settled as (
+  update tasks t set done_at = r.updated_at, result = 'superseded', secret_sealed = null
+  from reset r where t.cluster_id = r.id and t.done_at is null returning 1
+), unseen as (
+  delete from nodes n using reset r where n.cluster_id = r.id returning 1
 )`
 
 /**

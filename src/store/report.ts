@@ -27,7 +27,7 @@ export type ReportRow = {
 }
 
 // One statement for all reports of a tick. Of several reports of one device, `latest` is the one that decides the state, while `summed`
-// keeps what any of them said: a batch must end where the same reports one by one would end.
+// keeps what any of them said: a batch must end where the same reports one by one would end. What the cluster showed outranks them.
 const insert = `
 with input as (
   select i.*, to_timestamp(i.at) as time from json_to_recordset($1::text::json) as i(
@@ -58,17 +58,18 @@ with input as (
     last_step_at = coalesce(l.time, e.last_step_at),
     applied_at = case when s.applied then coalesce(e.applied_at, s.time) else e.applied_at end,
     joined_at = case when s.ready then coalesce(e.joined_at, s.time) else e.joined_at end,
-    ready_at = case when s.ready then coalesce(e.ready_at, s.time) else e.ready_at end,
+    ready_at = case when s.ready and not e.observed then coalesce(e.ready_at, s.time) else e.ready_at end,
     document_sealed = case when s.applied then null else e.document_sealed end
-  from summed s left join latest l using (enrollment_id) where e.id = s.enrollment_id returning e.id
+  from summed s left join latest l using (enrollment_id) where e.id = s.enrollment_id returning e.id, e.observed
 ), next as (
   select s.device_id, s.time, l.name, l.result, l.detail,
     case
-      when s.ready and d.state in ('enrolled', 'installing', 'joined', 'failed') then 'ready'
+      when s.ready and not c.observed and d.state in ('enrolled', 'installing', 'joined', 'failed') then 'ready'
       when l.result = 'fail' and d.state in ('enrolled', 'installing', 'failed') then 'failed'
       when s.applied and l.result <> 'fail' and d.state in ('enrolled', 'failed') then 'installing'
       else d.state end as state
-  from summed s join devices d on d.id = s.device_id left join latest l using (enrollment_id)
+  from summed s join counted c on c.id = s.enrollment_id join devices d on d.id = s.device_id
+  left join latest l using (enrollment_id)
 ), moved as (
   update devices d set state = x.state, state_since = x.time, version = d.version + 1, updated_at = x.time,
     failure = case when x.state = 'failed' then x.name || coalesce(': ' || nullif(left(x.detail->>'detail', 500), ''), '') end

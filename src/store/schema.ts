@@ -293,6 +293,10 @@ export const enrollments = pgTable(
     uniqueIndex('enrollments_node_hash').on(t.nodeHash).where(sql`${t.nodeHash} is not null`),
     index('enrollments_by_device').on(t.deviceId, t.id),
     index('enrollments_by_cluster').on(t.clusterId, t.id),
+    // Join tokens that are in their cluster, or on their way, by the time at which something is to be done about them.
+    index('enrollments_join_tokens')
+      .on(t.joinExpiresAt)
+      .where(sql`${t.joinTokenId} is not null and ${t.joinDeletedAt} is null`),
   ],
 )
 

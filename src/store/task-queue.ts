@@ -53,7 +53,7 @@ with whose as (${whose}
   from waiting w where w.id = t.id returning t.*
 )
 select t.id, t.verb, t.subject, t.secret_sealed, extract(epoch from t.expires_at)::float8 as expires_at
-from whose left join taken t on true order by t.id`
+from whose left join taken t on true order by t.verb, t.id`
 
 const takeByCredential = take(
   `select cluster_id from enrollments where node_hash = decode($1, 'hex') and ended_at is null`,

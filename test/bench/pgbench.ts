@@ -85,6 +85,9 @@ function enrollment(documentBytes: number) {
     join_hash: hash('2'),
     join_sealed: Buffer.alloc(120, 'x').toString('base64'),
     join_expires_at: 1_795_399_847,
+    join_token_id: '@u',
+    task_id: 'tsk_@u',
+    task_sealed: Buffer.alloc(60, 'x').toString('base64'),
     report_hash: hash('3'),
     report_expires_at: 1_797_988_247,
     node_hash: null,
@@ -92,7 +95,6 @@ function enrollment(documentBytes: number) {
     resets_cluster: false,
     events: [
       { name: 'enrolled', detail: { cluster: 'bench', role: 'agent', profile: 'edge', thumbprint: 'A'.repeat(43) } },
-      { name: 'join.minted', detail: { published: false, detail: 'no task runner publishes this join token yet' } },
     ],
   }
 }

@@ -2,6 +2,7 @@ import { and, eq } from 'drizzle-orm'
 import * as assert from 'uvu/assert'
 import { type NodeObservation, recordNodes } from '../../src/services/record-nodes.ts'
 import { nodes, tasks } from '../../src/store/cluster-schema.ts'
+import { insertReports } from '../../src/store/report.ts'
 import { clusters, devices, enrollments, events } from '../../src/store/schema.ts'
 import { FakeDevice } from '../fakes/device.ts'
 import { addEnrollment, type Live } from '../fakes/enrollment.ts'
@@ -93,6 +94,19 @@ test('corrects a device that had called itself ready', async () => {
   await see(cluster, { [box.name]: true })
   await see(cluster, { [box.name]: false })
   assert.is(await stateOf(box.id), 'ready')
+})
+
+test('stays with what the cluster showed, whatever the device reports since', async () => {
+  const cluster = await newCluster()
+  const box = await newBox(cluster)
+  await see(cluster, { [box.name]: false })
+  const [row] = await world.sql<{ hash: string }[]>`
+    select encode(report_hash, 'hex') as hash from enrollments where id = ${box.enrollment}`
+  const { at, ...step } = { at: world.now(), source: 'node' as const, name: 'k3s.ready', result: 'ok', detail: {} }
+  const report = { ...step, at, report_hash: row?.hash as string, step: true, applied: true, ready: true }
+  await insertReports(world.sql, [report], 10)
+  assert.is(await stateOf(box.id), 'joined')
+  assert.is((await enrollmentOf(box.enrollment))?.readyAt, null)
 })
 
 test('tells a join once, though two replicas see it at once', async () => {

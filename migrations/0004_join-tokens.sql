@@ -1,0 +1,1 @@
+CREATE INDEX "enrollments_join_tokens" ON "enrollments" USING btree ("join_expires_at") WHERE "enrollments"."join_token_id" is not null and "enrollments"."join_deleted_at" is null;
