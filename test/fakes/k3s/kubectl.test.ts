@@ -1,0 +1,133 @@
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { findKubectl } from '../../kine/kubectl.ts'
+import { testsWithKine } from '../../kine/program.ts'
+import { suite } from '../../suite.ts'
+import type { Json } from './objects.ts'
+import { leases, nodes, secrets } from './resources.ts'
+import { type Simulator, startSimulator } from './simulator.ts'
+
+const test = suite('the real kubectl and the K3s simulator', { timeout: 60_000 })
+const program = findKubectl()
+const withBoth: ReturnType<typeof testsWithKine> = (title, body) => {
+  if (program) return testsWithKine(test)(title, body)
+  console.log(`skipped: ${title}: kubectl was not fetched here; npm run kine does it`)
+  test.skip(title, body)
+}
+
+let simulator: Simulator
+const startOnce = async () => {
+  simulator ??= await startSimulator()
+}
+test.after(() => simulator?.stop())
+
+type Ended = { code: number | null; out: string; err: string }
+
+function kubectl(
+  args: string[],
+  input = '',
+  kubeconfig = join(simulator.root, 'etc/rancher/k3s/k3s.yaml'),
+): Promise<Ended> {
+  const env = { PATH: process.env.PATH, KUBECONFIG: kubeconfig, HOME: simulator.root }
+  const child = spawn(program as string, args, { env, stdio: ['pipe', 'pipe', 'pipe'] })
+  let [out, err] = ['', '']
+  child.stdout.on('data', (chunk) => (out += chunk))
+  child.stderr.on('data', (chunk) => (err += chunk))
+  child.stdin.end(input)
+  return new Promise((done) => child.once('close', (code) => done({ code, out, err })))
+}
+
+async function passes(args: string[], input?: string): Promise<string> {
+  const { code, out, err } = await kubectl(args, input)
+  assert.is(code, 0, err)
+  return out
+}
+
+const token = (id: string, expiration: string) => `---
+apiVersion: v1
+kind: Secret
+metadata: {name: bootstrap-token-${id}, namespace: kube-system}
+type: bootstrap.kubernetes.io/token
+stringData: {token-id: ${id}, token-secret: 0123456789abcdef, expiration: "${expiration}", usage-bootstrap-authentication: "true"}
+`
+const node = (name: string): Json => ({ apiVersion: 'v1', kind: 'Node', metadata: { name } })
+const ban = (name: string) => `apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: ban-${name}}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules: [{apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["nodes"]}]
+  validations: [{expression: "object.metadata.name != '${name}'", message: "${name} was revoked"}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: ban-${name}}
+spec: {policyName: ban-${name}, validationActions: [Deny]}
+`
+
+withBoth('refuses what nobody asked for with a kubeconfig, and kinds that it does not have', async () => {
+  await startOnce()
+  assert.match((await kubectl(['get', 'widgets'])).err, "doesn't have a resource type")
+  assert.match(
+    (await kubectl(['get', 'node', 'sn-none'])).err,
+    'Error from server (NotFound): nodes "sn-none" not found',
+  )
+})
+
+withBoth('applies tokens from standard input, again with a later end, and deletes them', async () => {
+  await startOnce()
+  assert.match(
+    await passes(
+      ['apply', '-f', '-'],
+      token('abc123', '2027-01-01T00:00:00Z') + token('abc124', '2027-01-01T00:00:00Z'),
+    ),
+    'created',
+  )
+  assert.match(await passes(['apply', '-f', '-'], token('abc123', '2027-02-02T00:00:00Z')), 'configured')
+  const kept = (await simulator.store.get(secrets, 'bootstrap-token-abc123', 'kube-system')) as Json
+  assert.is(Buffer.from(kept.data.expiration, 'base64').toString(), '2027-02-02T00:00:00Z')
+  assert.is(kept.stringData, undefined)
+  await passes(['-n', 'kube-system', 'delete', 'secret', 'bootstrap-token-abc123', '--ignore-not-found'])
+  await passes(['-n', 'kube-system', 'delete', 'secret', 'bootstrap-token-abc123', '--ignore-not-found'])
+  assert.is(await simulator.store.get(secrets, 'bootstrap-token-abc123', 'kube-system'), undefined)
+})
+
+withBoth('lists nodes and pods as people and programs want them', async () => {
+  await startOnce()
+  const conditions = [{ type: 'Ready', status: 'True' }]
+  await simulator.store.create(nodes, {
+    ...node('sn-0001'),
+    status: { conditions, nodeInfo: { kubeletVersion: 'v1.36.3+k3s1' } },
+  })
+  assert.match(
+    await passes(['get', 'nodes']),
+    /^NAME +STATUS +ROLES +AGE +VERSION\nsn-0001 +Ready +<none> +\d+s +v1\.36\.3\+k3s1\n$/,
+  )
+  const path = '{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
+  assert.is(await passes(['get', 'nodes', '-o', `jsonpath=${path}`]), 'sn-0001 True\n')
+  assert.is(await passes(['get', 'pods', '--all-namespaces', '-o', 'name']), '')
+})
+
+withBoth('a deleted Node takes its lease along, and a banned one cannot be made again', async () => {
+  await startOnce()
+  await simulator.store.create(nodes, node('sn-0042'))
+  const lease = {
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    metadata: { name: 'sn-0042', namespace: 'kube-node-lease' },
+  }
+  await simulator.store.create(leases, {
+    ...lease,
+    spec: { holderIdentity: 'sn-0042', renewTime: new Date().toISOString() },
+  })
+  await passes(['delete', 'node', 'sn-0042', '--ignore-not-found'])
+  assert.is(await simulator.store.get(leases, 'sn-0042', 'kube-node-lease'), undefined)
+  await passes(['apply', '-f', '-'], ban('sn-0042'))
+  await passes(['apply', '-f', '-'], ban('sn-0042'))
+  const refused = await kubectl(['create', '-f', '-'], JSON.stringify(node('sn-0042')))
+  assert.is(refused.code, 1)
+  assert.match(refused.err, 'sn-0042 was revoked')
+  await passes(['create', '-f', '-'], JSON.stringify(node('sn-0043')))
+})
