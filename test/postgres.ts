@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { connect as connectTcp } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import postgres, { type Sql } from 'postgres'
 import { waitForLock } from '../src/postgres/lock.ts'
@@ -41,6 +44,19 @@ export function testServer(): Promise<string> {
     ? Promise.resolve(process.env.ROLLCALL_TEST_DATABASE_URL)
     : embedded(join(tmpdir(), `rollcall-test-${process.getuid?.()}-${digest(keeper)}`))
   return server
+}
+
+/** PEM: what the shared server's certificate is checked against; it names localhost and 127.0.0.1. */
+export async function testAuthority(): Promise<string> {
+  const { hostname, port } = new URL(await testServer())
+  const plain = connectTcp(Number(port), hostname)
+  plain.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]))
+  await once(plain, 'data')
+  const socket = connectTls({ socket: plain, rejectUnauthorized: false })
+  await once(socket, 'secureConnect')
+  const certificate = socket.getPeerX509Certificate()?.toString() ?? ''
+  socket.destroy()
+  return certificate
 }
 
 async function create(how: string): Promise<TestDatabase> {

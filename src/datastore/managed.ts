@@ -1,3 +1,5 @@
+import type { Observer } from './observer.ts'
+
 /** The row that K3s keeps its CA keys in (reference: K3s pkg/cluster/storage.go), as last committed. */
 export type Bootstrap = { state: 'virgin' | 'locked' | 'ready'; value: Uint8Array | undefined }
 
@@ -10,6 +12,13 @@ export type ManagedDatastore = {
   readonly address: string
   /** PEM of the authority that vouches for it. */
   readonly ca: string
+  /** For reads under the guard (guard.ts), and nothing else. */
+  readonly observer: Observer
+  /**
+   * What all clusters share is there: database, group of nodes, observer. Made at the first call of a process.
+   * @throws Error with a sentence for the admin, e.g. if our role lacks CREATEROLE
+   */
+  ready: () => Promise<void>
   /**
    * TLS to the address, and room for one more cluster's connections.
    * @throws AppError `invalid` with plain words for what is wrong

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { architectures, fileName, reservedNames } from './release.ts'
 
 const clusterName = z
   .string()
@@ -82,18 +83,33 @@ export const ClusterSpec = z
       .openapi({ type: 'object', additionalProperties: true })
       .default({})
       .describe('K3s server settings shared by all servers'),
+    registries: z
+      .string()
+      .max(65_536)
+      .optional()
+      .describe('Text of /etc/rancher/k3s/registries.yaml on every node; sealed, and never shown again'),
   })
   .openapi('ClusterInput')
 export type ClusterSpec = z.output<typeof ClusterSpec>
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+const hashed = z.strictObject({ sha256 })
 
 /** What runs as root on a node, by hash. PROTOCOL.md, `/versions`. */
 export const VersionSpec = z
   .strictObject({
     version: ClusterSpec.shape.version,
-    artifacts: z.partialRecord(z.enum(['amd64', 'arm64', 'arm']), z.strictObject({ sha256 })),
-    install_script: z.strictObject({ sha256 }),
+    artifacts: z.partialRecord(z.enum(architectures), hashed),
+    install_script: hashed,
+    files: z
+      .record(z.string().regex(fileName, 'must be a plain file name'), hashed)
+      .refine((files) => Object.keys(files).length <= 64, 'at most 64')
+      .refine(
+        (files) => !Object.keys(files).some((name) => reservedNames.has(name)),
+        'binaries, lists and install.sh are no further files',
+      )
+      .optional()
+      .describe('Image archives (k3s-airgap-images-amd64.tar.zst) and packages that nodes may be given, by name'),
   })
   .openapi('Version')
 export type VersionSpec = z.output<typeof VersionSpec>

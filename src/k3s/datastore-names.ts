@@ -10,6 +10,9 @@ export const nodesGroup = 'k3s_nodes'
 /** Reads the clusters' `kine` tables and nothing else; member of nothing (DESIGN.md, "K3s rules"). */
 export const observerRole = 'rollcall_observer'
 
+/** A login that may do nothing: with it Rollcall tries the way that its nodes will take. Named like theirs, for pg_hba.conf's patterns. */
+export const probeRole = 'k3s_n_probe'
+
 /**
  * The schema of a managed cluster, and the role without login that owns it: both have this name.
  * @param clusterId `clu_…`: never a name that an admin or a device chose
@@ -29,6 +32,14 @@ export const loginRole = (enrollmentId: string): string => `k3s_n_${idOf('enr', 
  */
 export function loginPassword(key: Uint8Array, enrollmentId: string): string {
   return createHmac('sha256', key).update(`datastore login\0${enrollmentId}`).digest('base64url')
+}
+
+/**
+ * The password of a login that is not a node's: the observer's, the probe's.
+ * @param key the server's key for node passwords, 32 bytes
+ */
+export function sharedLoginPassword(key: Uint8Array, role: typeof observerRole | typeof probeRole): string {
+  return createHmac('sha256', key).update(`datastore role\0${role}`).digest('base64url')
 }
 
 // Role names stand in statements that take no parameters: nothing but an id of ours gets there.

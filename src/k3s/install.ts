@@ -1,11 +1,6 @@
 import { AppError } from '../errors.ts'
 import type { VersionSpec } from './cluster.ts'
-
-/** As K3s names them in its releases and in `sha256sum-<arch>.txt`. */
-export const architectures = ['amd64', 'arm64', 'arm'] as const
-export type Architecture = (typeof architectures)[number]
-
-const suffix: Record<Architecture, string> = { amd64: '', arm64: '-arm64', arm: '-armhf' }
+import { type Architecture, architectures, binaryName } from './release.ts'
 
 /** What a node installs K3s from. A SHA-256 is hex, and empty only where the cluster says `allow_unpinned`. */
 export type Install = {
@@ -19,7 +14,7 @@ export type Install = {
  * @param prefix e.g. https://github.com/k3s-io/k3s/releases/download
  */
 export function binaryUrl(prefix: string, version: string, arch: Architecture): string {
-  return `${prefix.replace(/\/+$/, '')}/${encodeURIComponent(version)}/k3s${suffix[arch]}`
+  return `${prefix.replace(/\/+$/, '')}/${encodeURIComponent(version)}/${binaryName(arch)}`
 }
 
 /** What a cluster's nodes install from, with the hashes on record. */

@@ -41,3 +41,19 @@ const noCandidate = 100
 
 // K3s builds rc1+k3s1, rc1+k3s2, …, then the release +k3s1: the candidate number weighs more than the build number.
 const order = (v: Version) => [v.major, v.minor, v.patch, v.rc ?? noCandidate, v.k3s]
+
+/**
+ * Why nodes may not go from one version to another: Kubernetes skips no minor version and takes no way back
+ * (kubernetes.io, "Version Skew Policy").
+ * @returns undefined if they may
+ * @throws AppError `invalid` if either is no version
+ */
+export function upgradeProblem(from: string, to: string): string | undefined {
+  const [a, b] = [parseVersion(from), parseVersion(to)]
+  const order = compareVersions(from, to)
+  if (order === 0) return `${to} is what runs already`
+  if (order > 0) return `${to} is older than ${from}, and K3s knows no way back`
+  if (a.major !== b.major) return `${to} is another major version than ${from}`
+  if (b.minor > a.minor + 1) return `${to} skips a minor version: go from ${from} to v${a.major}.${a.minor + 1} first`
+  return undefined
+}

@@ -37,7 +37,7 @@ export function changeCluster(
     const before = specOf(row, context.vault)
     const spec = parse(ClusterSpec, mergePatch(before, patch))
     const changed = changedMembers(before, spec)
-    if (changed.length === 0) return showCluster(tx, row)
+    if (changed.length === 0) return showCluster(tx, row, now)
     refuse(changed.includes('name') ? [{ path: 'name', reason: 'a name cannot be changed' }] : [])
     await checkCluster({ db: tx, managed: context.managed }, spec)
     await checkState(tx, row, before, spec)
@@ -52,7 +52,7 @@ export function changeCluster(
     const after = await updateCluster(tx, row.id, { ...set, version: row.version + 1 })
     const detail = { changed, version: spec.version, state: after.state }
     await recordAudit(tx, now, actor, 'cluster.change', `cluster:${name}`, detail)
-    return showCluster(tx, after)
+    return showCluster(tx, after, now)
   })
 }
 
@@ -63,10 +63,14 @@ function changedMembers(before: ClusterSpec, after: ClusterSpec): string[] {
 }
 
 async function checkState(tx: Drizzle, row: ClusterRow, before: ClusterSpec, after: ClusterSpec): Promise<void> {
-  if (before.datastore.kind !== after.datastore.kind) {
-    if (row.state !== 'virgin' || (await hasLiveEnrollment(tx, row.id))) {
-      throw new AppError('state_conflict', { detail: 'the cluster has begun: its kind of datastore stays' })
-    }
+  const began = async () => row.state !== 'virgin' || (await hasLiveEnrollment(tx, row.id))
+  if (before.datastore.kind !== after.datastore.kind && (await began())) {
+    throw new AppError('state_conflict', { detail: 'the cluster has begun: its kind of datastore stays' })
+  }
+  // A machine that has its document installs the version in it, and servers of two versions must not meet.
+  if (before.version !== after.version && (await began())) {
+    const detail = `the cluster has begun, or a machine has its document: POST /api/v1/clusters/${row.name}/upgrade`
+    throw new AppError('state_conflict', { detail })
   }
   if (before.api_endpoint !== undefined && after.api_endpoint === undefined) {
     if ((await countClusterDevices(tx, row.id, 1)) > 0) {

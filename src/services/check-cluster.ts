@@ -5,6 +5,7 @@ import type { ClusterSpec } from '../k3s/cluster.ts'
 import { checkDatastore } from '../k3s/datastore.ts'
 import { checkLoadBalancer } from '../k3s/load-balancer.ts'
 import { checkRancherInstall } from '../k3s/rancher.ts'
+import { checkRegistries } from '../k3s/registries.ts'
 import { checkSettings } from '../k3s/settings.ts'
 import type { Drizzle } from '../store/database.ts'
 import { findVersion } from '../store/versions.ts'
@@ -27,13 +28,21 @@ export async function checkCluster({ db, managed }: Deps, spec: ClusterSpec): Pr
     ...managedErrors(spec, managed),
     ...meetingPointErrors(spec),
     ...checkSettings(spec.settings),
+    ...(spec.registries === undefined ? [] : checkRegistries(spec.registries)),
     ...(await versionErrors(db, spec)),
   ])
 }
 
-async function versionErrors(db: Drizzle, spec: ClusterSpec): Promise<FieldError[]> {
+/** @throws AppError `invalid` if a version has no hashes on record and must have some */
+export async function refuseUnrecorded(db: Drizzle, spec: Pinned): Promise<void> {
+  refuse(await versionErrors(db, spec))
+}
+
+type Pinned = Pick<ClusterSpec, 'version' | 'allow_unpinned'>
+
+async function versionErrors(db: Drizzle, spec: Pinned): Promise<FieldError[]> {
   if (spec.allow_unpinned || (await findVersion(db, spec.version))) return []
-  const reason = `no hashes of ${spec.version} are on record: POST /versions first, or say allow_unpinned`
+  const reason = `no hashes of ${spec.version} are on record: rollcall versions add (or POST /versions) first, or say allow_unpinned`
   return [{ path: 'version', reason }]
 }
 

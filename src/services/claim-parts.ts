@@ -2,8 +2,9 @@ import { and, eq } from 'drizzle-orm'
 import type { ProfileSpec } from '../documents/profile.ts'
 import type { Datastore, VersionSpec } from '../k3s/cluster.ts'
 import { clusters, profileRevisions, profiles, versions } from '../store/schema.ts'
-import { loadBalancerOf } from './cluster-view.ts'
+import { loadBalancerOf, place } from './cluster-view.ts'
 import type { Context } from './context.ts'
+import { specOfVersion } from './read-versions.ts'
 
 /** A cluster as documents need it, its datastore opened. */
 export type ClusterParts = {
@@ -18,6 +19,8 @@ export type ClusterParts = {
   /** Names and addresses that its servers' certificates must hold */
   tlsSans: string[]
   settings: Record<string, unknown>
+  /** Text of registries.yaml */
+  registries: string | null
   allowUnpinned: boolean
   /** What may run as root, by hash; undefined only where `allowUnpinned` */
   pinned: VersionSpec | undefined
@@ -104,9 +107,8 @@ async function readCluster({ db, vault }: Deps, id: string): Promise<ClusterPart
     datastore: JSON.parse(vault.open(`clusters/${id}/datastore`, cluster.datastoreSealed).toString()) as Datastore,
     tlsSans: [...cluster.tlsSans, ...loadBalancerOf(cluster).vips],
     settings: cluster.settings,
+    registries: cluster.registriesSealed && vault.open(place.registries(id), cluster.registriesSealed).toString('utf8'),
     allowUnpinned: cluster.allowUnpinned,
-    pinned: version
-      ? { version: version.version, artifacts: version.artifacts, install_script: version.installScript }
-      : undefined,
+    pinned: version ? specOfVersion(version) : undefined,
   }
 }

@@ -1,11 +1,16 @@
 import type { Json } from '../documents/profile.ts'
 import { ClusterSpec, Datastore, type LoadBalancer, Rancher } from '../k3s/cluster.ts'
+import { isRunning } from '../k3s/upgrade.ts'
+import { upgradeWarnings } from '../k3s/upgrade-plan.ts'
+import { versionWarnings } from '../k3s/version-warnings.ts'
 import { type ClusterRow, listNodes, type NodeRow } from '../store/clusters.ts'
 import type { Drizzle } from '../store/database.ts'
 import { findSerial } from '../store/devices.ts'
 import { seconds } from '../store/time.ts'
+import { listUpgradeNodes, upgradeOf } from '../store/upgrades.ts'
 import type { Vault } from '../store/vault.ts'
 import type { Versioned } from './actor.ts'
+import { type UpgradeBody, upgradeBody } from './upgrade-view.ts'
 
 /** A cluster as admins see it: nothing of its tokens, and of its datastore the kind alone. */
 export type ClusterBody = {
@@ -22,6 +27,8 @@ export type ClusterBody = {
   /** What it has to do with a Rancher; the rest is secret */
   rancher: 'import' | 'install' | null
   settings: Record<string, Json>
+  /** It is set; its text may hold passwords */
+  registries: boolean
   state: 'virgin' | 'initializing' | 'up' | 'stuck' | 'compromised'
   state_since: number
   stuck_reason: string | null
@@ -33,7 +40,12 @@ export type ClusterNode = { name: string; serial: string; role: string; state: s
 /** Which server goes first, and until when its turn lasts. */
 export type ClusterInitializer = { serial: string; until: number }
 export type ShownCluster = Versioned & {
-  body: ClusterBody & { initializer: ClusterInitializer | null; nodes: ClusterNode[] }
+  body: ClusterBody & {
+    initializer: ClusterInitializer | null
+    nodes: ClusterNode[]
+    upgrade: UpgradeBody | null
+    warnings: string[]
+  }
 }
 
 /** Nodes that one answer shows; a larger cluster's are found by `/devices?cluster=`. */
@@ -45,15 +57,26 @@ export const place = {
   rancher: (clusterId: string) => `clusters/${clusterId}/rancher`,
   rancherManifest: (clusterId: string) => `clusters/${clusterId}/rancher_manifest`,
   kubeconfig: (clusterId: string) => `clusters/${clusterId}/kubeconfig`,
+  registries: (clusterId: string) => `clusters/${clusterId}/registries`,
 } as const
 
-export async function showCluster(db: Drizzle, row: ClusterRow): Promise<ShownCluster> {
+/** @param now Unix seconds */
+export async function showCluster(db: Drizzle, row: ClusterRow, now: number): Promise<ShownCluster> {
   const nodes: NodeRow[] = await listNodes(db, row.id, mostNodes)
-  return {
-    id: row.id,
-    version: row.version,
-    body: { ...clusterBody(row), initializer: await initializerOf(db, row), nodes },
-  }
+  const last = upgradeOf(row)
+  const upgrade = last && upgradeBody(last, row.name, await listUpgradeNodes(db, row.id), now)
+  const initializer = await initializerOf(db, row)
+  const body = { ...clusterBody(row), initializer, nodes, upgrade, warnings: warningsOf(row) }
+  return { id: row.id, version: row.version, body }
+}
+
+/** What an admin should know of the version that runs, or is to run. */
+function warningsOf(row: ClusterRow): string[] {
+  const upgrade = upgradeOf(row)
+  const kind = row.datastoreKind as Datastore['kind']
+  if (!isRunning(upgrade)) return versionWarnings(row.k3sVersion, kind)
+  const rancher = 'the cluster is tied to a Rancher: let one of the two upgrade it, never both'
+  return [...versionWarnings(upgrade.to, kind), ...upgradeWarnings(upgrade), ...(row.rancherSealed ? [rancher] : [])]
 }
 
 async function initializerOf(db: Drizzle, row: ClusterRow): Promise<ClusterInitializer | null> {
@@ -76,6 +99,7 @@ export function clusterBody(row: ClusterRow): ClusterBody {
     load_balancer: loadBalancerOf(row),
     rancher: row.rancherKind as ClusterBody['rancher'],
     settings: row.settings as Record<string, Json>,
+    registries: row.registriesSealed !== null,
     state: row.state as ClusterBody['state'],
     state_since: seconds(row.stateSince),
     stuck_reason: row.stuckReason,
@@ -110,6 +134,9 @@ export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
     load_balancer: loadBalancerOf(row),
     ...(row.rancherSealed === null ? {} : { rancher: rancherOf(row.id, row.rancherSealed, vault) }),
     settings: row.settings,
+    ...(row.registriesSealed === null
+      ? {}
+      : { registries: vault.open(place.registries(row.id), row.registriesSealed).toString('utf8') }),
   })
 }
 
@@ -129,5 +156,6 @@ export function columnsOf(id: string, spec: ClusterSpec, vault: Vault) {
     rancherKind: spec.rancher ? (spec.rancher.import ? 'import' : 'install') : null,
     rancherSealed: spec.rancher ? vault.seal(place.rancher(id), JSON.stringify(spec.rancher)) : null,
     settings: spec.settings,
+    registriesSealed: spec.registries === undefined ? null : vault.seal(place.registries(id), spec.registries),
   }
 }

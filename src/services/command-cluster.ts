@@ -33,10 +33,10 @@ export function commandCluster(
     if (!row) throw new AppError('not_found')
     request.precondition(row)
     const change = await work({ context, tx, row })
-    if (!change) return showCluster(tx, row)
+    if (!change) return showCluster(tx, row, now)
     const after = await updateCluster(tx, row.id, { ...change.set, version: row.version + 1, updatedAt: date(now) })
     const detail = { from: row.state, to: after.state, ...change.detail }
     await recordAudit(tx, now, actor, `cluster.${request.verb}`, `cluster:${row.name}`, detail)
-    return showCluster(tx, after)
+    return showCluster(tx, after, now)
   })
 }

@@ -16,7 +16,7 @@ export type { ComposeParts }
  */
 export type Composer = (parts: ComposeParts) => { input: DocumentInput; rendered: RenderedDocument }
 
-type Deps = Pick<Context, 'settings' | 'keys'>
+type Deps = Pick<Context, 'settings' | 'keys' | 'mirror'>
 
 /** Profile revisions whose templates stay compiled, and shared parts kept a cluster. */
 const mostKept = 512
@@ -27,7 +27,7 @@ const mostKept = 512
  * cluster as claim-parts read it, profile revision and role. What is left for a claim is one object, one run of a compiled
  * template, and one look at every value in its result (documents/skeleton.ts).
  */
-export function documentComposer({ settings, keys }: Deps, builtins: Builtins = builtinTemplates()) {
+export function documentComposer({ settings, keys, mirror }: Deps, builtins: Builtins = builtinTemplates()) {
   const compiled = new Map<string, CompiledDocument>()
   // By the object: claim-parts reads a cluster again when hashes were recorded, though its version stays the same.
   const shared = new WeakMap<ClusterParts, Map<string, SharedParts>>()
@@ -39,7 +39,9 @@ export function documentComposer({ settings, keys }: Deps, builtins: Builtins = 
     const { profile, cluster, role, device } = parts
     const ofCluster = shared.get(cluster) ?? new Map<string, SharedParts>()
     shared.set(cluster, ofCluster)
-    const common = keep(ofCluster, `${profile.id}/${profile.revision}/${role}`, () => sharedParts(settings, parts))
+    const common = keep(ofCluster, `${profile.id}/${profile.revision}/${role}`, () =>
+      sharedParts({ settings, mirror }, parts),
+    )
     return documentInput(settings, common, parts, nodePassword(keys.nodePassword, device.id))
   }
 

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { ManagedDatastore } from '../datastore/managed.ts'
+import type { MirroredRelease } from '../k3s/mirror-sources.ts'
 import type { Database } from '../store/database.ts'
 import type { Vault } from '../store/vault.ts'
 
@@ -15,7 +16,7 @@ export type Settings = {
   pins: string
   /** PEM */
   ca: string
-  /** Where documents fetch K3s' installer and binaries from */
+  /** Where documents fetch K3s' installer and binaries from, unless the mirror has them */
   k3s: { installScriptUrl: string; artifactUrl: string }
 }
 
@@ -27,6 +28,13 @@ export type ServerKeys = {
   nodePassword: Uint8Array
 }
 
+/** What documents may take from this server's own disk. */
+export type Mirror = {
+  /** Nothing else may be named: a version that is not here is refused */
+  only: boolean
+  find: (version: string) => MirroredRelease | undefined
+}
+
 /** What every use case may need; tests pass a fixed clock, fixed bytes, a real database. */
 export type Context = Database & {
   vault: Vault
@@ -36,6 +44,8 @@ export type Context = Database & {
   managed?: ManagedDatastore | undefined
   /** Tells held task polls of a cluster, here and on other replicas, to look again; undefined where none are held (command line) */
   wake?: ((clusterId: string) => void) | undefined
+  /** K3s releases on this server's own disk; undefined: documents never name it */
+  mirror?: Mirror | undefined
   log: Logger
   /** Unix seconds */
   now: () => number

@@ -5,7 +5,7 @@ import { insertCluster } from '../store/clusters.ts'
 import { date } from '../store/time.ts'
 import type { Actor } from './actor.ts'
 import { checkCluster } from './check-cluster.ts'
-import { clusterBody, columnsOf, place, type ShownCluster } from './cluster-view.ts'
+import { clusterBody, columnsOf, place, type ShownCluster, showCluster } from './cluster-view.ts'
 import type { Context } from './context.ts'
 
 /**
@@ -34,7 +34,7 @@ export function createCluster(context: Context, actor: Actor, spec: ClusterSpec)
     const { allow_unpinned, allow_weak_servers } = spec
     const detail = { version, datastore, allow_unpinned, allow_weak_servers }
     await recordAudit(tx, now, actor, 'cluster.create', `cluster:${spec.name}`, detail)
-    return { id, version: row.version, body: { ...clusterBody(row), initializer: null, nodes: [] } }
+    return showCluster(tx, row, now)
   })
 }
 

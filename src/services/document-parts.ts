@@ -4,9 +4,10 @@ import { AppError } from '../errors.ts'
 import { apiEndpoint } from '../k3s/api-endpoint.ts'
 import { type ConfigValue, configYaml, line, paths } from '../k3s/config.ts'
 import { datastoreConfig } from '../k3s/datastore.ts'
-import { installEnv, installFrom, type System } from '../k3s/install.ts'
+import { installEnv, type System } from '../k3s/install.ts'
 import type { ClusterParts, ProfileParts } from './claim-parts.ts'
-import type { Settings } from './context.ts'
+import type { Context, Settings } from './context.ts'
+import { installSources } from './install-sources.ts'
 
 /** All that a document is made of. */
 export type ComposeParts = {
@@ -25,6 +26,8 @@ export type ComposeParts = {
   enrollment: { id: string; join: string; report: string; node: string }
 }
 
+export type DocumentDeps = Pick<Context, 'settings' | 'mirror'>
+
 /** What of a document does not change from device to device of a profile revision, cluster and role. */
 export type SharedParts = Pick<DocumentInput, 'cluster' | 'profile' | 'server'> & {
   /** config.yaml but for the node's name */
@@ -36,15 +39,9 @@ export type SharedParts = Pick<DocumentInput, 'cluster' | 'profile' | 'server'> 
 /**
  * @throws AppError `state_conflict` if the cluster lacks what the role needs: an endpoint for agents, hashes for what runs as root
  */
-export function sharedParts(settings: Settings, { profile, cluster, role }: ComposeParts): SharedParts {
+export function sharedParts({ settings, mirror }: DocumentDeps, { profile, cluster, role }: ComposeParts): SharedParts {
   const datastore = role === 'server' ? datastoreConfig(cluster.datastore) : { keys: {}, files: [] }
-  const install = installFrom({
-    version: cluster.k3sVersion,
-    scriptUrl: settings.k3s.installScriptUrl,
-    artifactUrl: settings.k3s.artifactUrl,
-    pinned: cluster.pinned,
-    allowUnpinned: cluster.allowUnpinned,
-  })
+  const { images, selinux, ...install } = installSources(settings, mirror, cluster)
   return {
     cluster: { name: cluster.name, version: cluster.k3sVersion, api_endpoint: cluster.apiEndpoint ?? '' },
     profile: { name: profile.name, revision: profile.revision, packages: profile.spec.packages },
@@ -60,10 +57,10 @@ export function sharedParts(settings: Settings, { profile, cluster, role }: Comp
       files: datastore.files,
       datastore: cluster.datastore.kind,
       env: {},
-      images: [],
-      registries: '',
+      images,
+      registries: cluster.registries ?? '',
       manifests: [],
-      selinux: [],
+      selinux,
       networks: networks(cluster.settings),
     },
     install: { env: installEnv(systemOf(profile), role, cluster.k3sVersion), ...install },

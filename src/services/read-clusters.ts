@@ -4,10 +4,10 @@ import { type ClusterBody, clusterBody, type ShownCluster, showCluster } from '.
 import type { Context } from './context.ts'
 
 /** @throws AppError `not_found` */
-export async function readCluster({ db }: Context, name: string): Promise<ShownCluster> {
+export async function readCluster({ db, now }: Context, name: string): Promise<ShownCluster> {
   const row = await findCluster(db, name)
   if (!row) throw new AppError('not_found')
-  return showCluster(db, row)
+  return showCluster(db, row, now())
 }
 
 /** Without their nodes. */

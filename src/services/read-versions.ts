@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts'
 import type { VersionSpec } from '../k3s/cluster.ts'
+import { hashesOf } from '../k3s/hashes.ts'
 import { seconds } from '../store/time.ts'
 import { findVersion, listVersions, type VersionRow } from '../store/versions.ts'
 import type { Versioned } from './actor.ts'
@@ -22,8 +23,15 @@ export async function readVersions(
 }
 
 export function toVersion(row: VersionRow): ShownVersion {
-  const { version, artifacts, installScript, createdAt } = row
-  const body = { version, artifacts, install_script: installScript, created_at: seconds(createdAt) }
+  const spec = specOfVersion(row)
+  const body = { ...spec, created_at: seconds(row.createdAt) }
   // Hashes are only ever added, so their number tells one state from the next.
-  return { id: version, version: Object.keys(artifacts).length, body }
+  return { id: row.version, version: hashesOf(spec).size, body }
 }
+
+export const specOfVersion = ({ version, artifacts, installScript, files }: VersionRow): VersionSpec => ({
+  version,
+  artifacts,
+  install_script: installScript,
+  files,
+})

@@ -26,6 +26,10 @@ export async function insertVersion(tx: Drizzle, row: typeof versions.$inferInse
   return rows.length > 0
 }
 
-export async function setArtifacts(tx: Drizzle, version: string, artifacts: VersionRow['artifacts']): Promise<void> {
-  await tx.update(versions).set({ artifacts }).where(eq(versions.version, version))
+export async function setHashes(
+  tx: Drizzle,
+  version: string,
+  hashes: Pick<VersionRow, 'artifacts' | 'files'>,
+): Promise<void> {
+  await tx.update(versions).set(hashes).where(eq(versions.version, version))
 }

@@ -66,6 +66,7 @@ export function partsOf(
       },
       tlsSans: ['10.20.0.5', 'k3s.site-a.example.net'],
       settings: { 'secrets-encryption': true, disable: ['traefik', 'servicelb'], 'cluster-cidr': ['10.42.0.0/16'] },
+      registries: null,
       allowUnpinned: false,
       pinned: {
         version: 'v1.36.3+k3s1',

@@ -1,17 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import pino from 'pino'
+import type { ManagedDatastore } from '../../src/datastore/managed.ts'
+import { openManaged } from '../../src/datastore/open.ts'
 import { ProfileSpec } from '../../src/documents/profile.ts'
 import { newId } from '../../src/ids.ts'
 import type { Datastore } from '../../src/k3s/cluster.ts'
 import type { Context } from '../../src/services/context.ts'
+import { nodes } from '../../src/store/cluster-schema.ts'
 import { openDatabase } from '../../src/store/database.ts'
-import { clusters, devices, identities, profileRevisions, profiles } from '../../src/store/schema.ts'
-import { testDatabase } from '../postgres.ts'
+import { clusters, devices, enrollments, identities, profileRevisions, profiles } from '../../src/store/schema.ts'
+import { testAuthority, testDatabase } from '../postgres.ts'
 import type { FakeDevice } from './device.ts'
 import { fakeVault } from './vault.ts'
 
 /** A context on a real, fresh database, with a clock that tests set. */
-export type World = Context & { clock: { now: number }; end: () => Promise<void> }
+export type World = Context & { clock: { now: number }; end: () => Promise<void>; url: string }
 
 export async function makeWorld(): Promise<World> {
   const database = await testDatabase()
@@ -37,7 +40,24 @@ export async function makeWorld(): Promise<World> {
       await opened.close()
       await database.close()
     },
+    url: database.url,
   }
+}
+
+/** The same, with a managed datastore on the same server, which all tests share: ids keep their clusters apart. */
+export async function makeManagedWorld(
+  change: { address?: string; ca?: string } = {},
+): Promise<World & { managed: ManagedDatastore }> {
+  const world = await makeWorld()
+  const { port } = new URL(world.url)
+  const { address = `localhost:${port}`, ca = await testAuthority() } = change
+  const server = { url: world.url, connection: {} }
+  const managed = openManaged({ server, address, ca, key: world.keys.nodePassword })
+  const end = async () => {
+    await managed.close()
+    await world.end()
+  }
+  return { ...world, managed, end }
 }
 
 const caHash = 'ab'.repeat(32)
@@ -109,4 +129,50 @@ export async function addDevice(
   const jwk = thumbprintOnly ? null : device.jwk
   await world.db.insert(identities).values({ deviceId: id, thumbprint: device.thumbprint, jwk, createdAt: at })
   return id
+}
+
+/** A live enrollment, as a claim would have left it. */
+export async function addEnrollment(
+  world: World,
+  { deviceId, clusterId, profileId, role, hostname, ...change }: EnrollmentChange,
+): Promise<string> {
+  const id = newId('enr', world.now(), world.random(12))
+  const at = new Date(world.now() * 1000)
+  await world.db.insert(enrollments).values({
+    id,
+    deviceId,
+    clusterId,
+    profileId,
+    profileRevision: 1,
+    role,
+    hostname,
+    assurance: 'key',
+    claimHash: world.random(32),
+    createdAt: at,
+    documentType: 'text/cloud-config',
+    documentDigest: '0'.repeat(64),
+    joinHash: world.random(32),
+    joinExpiresAt: at,
+    reportHash: world.random(32),
+    reportExpiresAt: at,
+    ...change,
+  })
+  return id
+}
+type EnrollmentChange = Pick<
+  typeof enrollments.$inferInsert,
+  'deviceId' | 'clusterId' | 'profileId' | 'role' | 'hostname'
+> &
+  Partial<typeof enrollments.$inferInsert>
+
+/** A Node as its cluster shows it; without an enrollment it is a stranger. */
+export async function addNode(
+  world: World,
+  clusterId: string,
+  node: Partial<typeof nodes.$inferInsert> & { name: string },
+): Promise<void> {
+  const at = new Date(world.now() * 1000)
+  await world.db
+    .insert(nodes)
+    .values({ clusterId, source: 'datastore', ready: true, readySince: at, firstSeenAt: at, seenAt: at, ...node })
 }

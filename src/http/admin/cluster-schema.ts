@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { ClusterSpec, datastoreKinds, LoadBalancer } from '../../k3s/cluster.ts'
+import { UpgradeWindow } from '../../k3s/upgrade-window.ts'
 
 /** A cluster in lists. Times are Unix seconds. */
 export const ClusterSummary = z
@@ -16,6 +17,7 @@ export const ClusterSummary = z
     load_balancer: LoadBalancer,
     rancher: z.enum(['import', 'install']).nullable().describe('Never more of it, which holds tokens'),
     settings: ClusterSpec.shape.settings.unwrap(),
+    registries: z.boolean().describe('A registries.yaml is set; its text may hold passwords and is not shown'),
     state: z.enum(['virgin', 'initializing', 'up', 'stuck', 'compromised']),
     state_since: z.int(),
     stuck_reason: z.string().nullable().describe('Why it is `stuck`, and what to do'),
@@ -24,6 +26,28 @@ export const ClusterSummary = z
     updated_at: z.int(),
   })
   .openapi('ClusterSummary')
+
+const Count = z.object({ at: z.int(), of: z.int() })
+const Upgrade = z
+  .object({
+    from: z.string(),
+    to: z.string(),
+    state: z.enum(['running', 'done', 'ended']),
+    started_at: z.int(),
+    servers_done_at: z.int().nullable().describe('Every server runs it: new machines get it too'),
+    done_at: z.int().nullable(),
+    servers: Count,
+    agents: Count,
+    strangers: Count.describe('Nodes that no enrollment explains; they may be servers'),
+    window: UpgradeWindow.nullable(),
+    agents_at_once: z.int(),
+    drain_agents: z.boolean(),
+    image: z.string(),
+    waits_for: z.string().nullable(),
+    stuck_reason: z.string().nullable(),
+    apply: z.string().nullable().describe('What the admin runs'),
+  })
+  .openapi('Upgrade')
 
 const Node = z.object({
   name: z.string(),
@@ -35,7 +59,6 @@ const Node = z.object({
 const Finding = z
   .object({ severity: z.enum(['error', 'warning', 'note']), code: z.string(), text: z.string() })
   .openapi('Finding')
-
 /** A cluster with its nodes, as every cluster route answers. */
 export const Cluster = ClusterSummary.extend({
   datastore_findings: z.array(Finding).optional().describe('With `?check=true`: what a look at its datastore found'),
@@ -44,6 +67,10 @@ export const Cluster = ClusterSummary.extend({
     .nullable()
     .describe('Which server goes first, and until when its turn lasts if it is not heard of'),
   nodes: z.array(Node).describe('Enrolled devices by name, at most 1,000'),
+  upgrade: Upgrade.nullable().describe('The upgrade that runs, or ran last'),
+  warnings: z
+    .array(z.string())
+    .describe('What is known to go wrong with this version on this datastore, or with this upgrade'),
 }).openapi('Cluster')
 
 /** A cluster's name in a path. */

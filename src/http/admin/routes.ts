@@ -3,6 +3,7 @@ import { type AdminTokens, adminTokens } from '../../services/check-admin-token.
 import type { Context } from '../../services/context.ts'
 import { auditRoutes } from './audit.ts'
 import { clusterOutputRoutes } from './cluster-outputs.ts'
+import { clusterUpgradeRoutes } from './cluster-upgrade.ts'
 import { clusterVerbRoutes } from './cluster-verbs.ts'
 import { clusterRoutes } from './clusters.ts'
 import { deviceTimelineRoutes } from './device-timeline.ts'
@@ -25,6 +26,7 @@ const resources = () => [
   clusterRoutes(),
   clusterVerbRoutes(),
   clusterOutputRoutes(),
+  clusterUpgradeRoutes(),
   profileRoutes(),
   previewRoutes(),
   versionRoutes(),

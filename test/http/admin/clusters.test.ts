@@ -79,7 +79,7 @@ test('404: unknown names, names that cannot be, verbs of later releases', async 
   for (const name of ['nowhere', 'A B', '%00', '%FF', encodeURIComponent('\u{1f600}'), 'x'.repeat(2_000)]) {
     assert.is((await desk.call('GET', `/clusters/${name}`)).status, 404, name)
   }
-  for (const verb of ['purge', 'upgrade', 'restart']) {
+  for (const verb of ['purge', 'restart']) {
     assert.is((await desk.call('POST', `/clusters/pinned/${verb}`, {})).status, 404)
   }
   assert.is((await desk.call('GET', '/clusters/pinned/kubeconfig')).status, 404)
@@ -111,6 +111,22 @@ test('no answer, list or audit row ever holds the server token or the datastore'
   const everything = [made, patched, await desk.call('GET', '/clusters'), await desk.call('GET', '/clusters/secretive')]
   everything.push(await desk.call('GET', '/audit?target=cluster:secretive'))
   for (const { text } of everything) assert.not.ok(text.includes('s3cret') || text.includes(token))
+})
+
+test('422: a registries.yaml that K3s could not use; one that it can is never shown again', async () => {
+  const bad = await desk.call('POST', '/clusters', clusterInput('x', { registries: 'mirror: {docker.io: 1}' }))
+  assert.equal(paths(bad), ['registries'])
+  const registries = 'configs: {r.test: {auth: {username: puller, password: s3cret-pull}}}'
+  const made = await desk.call('POST', '/clusters', clusterInput('pulls', { registries }))
+  assert.is(made.body.registries, true)
+  const kept = await desk.call('PATCH', '/clusters/pulls', { tls_sans: ['a.test'] })
+  const [row] = await desk.world.sql`select id, registries_sealed from clusters where name = 'pulls'`
+  const stored = desk.world.vault.open(`clusters/${row?.id}/registries`, row?.registries_sealed).toString()
+  assert.is(stored, registries)
+  const ended = await desk.call('PATCH', '/clusters/pulls', { registries: null })
+  assert.is(ended.body.registries, false)
+  const audit = await desk.call('GET', '/audit?target=cluster:pulls')
+  for (const { text } of [made, kept, ended, audit]) assert.not.match(text, /s3cret-pull/)
 })
 
 test('409: the name of a live cluster', async () => {

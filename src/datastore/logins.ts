@@ -1,0 +1,62 @@
+import type { Sql } from 'postgres'
+import { clustersDatabase, loginRole, nodesGroup, ownerRole } from '../k3s/datastore-names.ts'
+import { connect, type OwnServer } from './connect.ts'
+import { fenceRole } from './fence.ts'
+import { secret } from './provision.ts'
+import { otherDatabases } from './schemas.ts'
+
+/** Sessions that one server node may hold: so that no site can take all of them (reference: K3s issues 9596, 10733). */
+export const connectionLimit = 40
+
+/**
+ * Makes a node's login, or makes it good again: whatever the node did to its own role is undone, and it may log in.
+ * @param sql our own role in the clusters' database
+ */
+export async function makeLogin(sql: Sql, clusterId: string, enrollmentId: string, password: string): Promise<void> {
+  const [login, owner] = [loginRole(enrollmentId), ownerRole(clusterId)]
+  await sql.begin(async (tx) => {
+    const [found] = await tx`select from pg_roles where rolname = ${login}`
+    const options = `login ${secret(password)} connection limit ${connectionLimit}`
+    if (found) {
+      await tx.unsafe(`alter role ${login} ${options}`)
+      await tx.unsafe(`alter role ${login} reset all`)
+      await tx.unsafe(`alter role ${login} in database ${clustersDatabase} reset all`)
+      await tx.unsafe(`grant ${owner}, ${nodesGroup} to ${login}`)
+    } else {
+      await tx.unsafe(`create role ${login} ${options} in role ${owner}, ${nodesGroup}`)
+    }
+    await tx.unsafe(`alter role ${login} set role = '${owner}'`)
+    await tx.unsafe(`alter role ${login} set search_path = '${owner}'`)
+    // Without it we may not end its sessions.
+    await tx.unsafe(`grant ${login} to current_user`)
+  })
+}
+
+/**
+ * Fences a node's login and drops it. What it made itself (`SET ROLE none; CREATE TABLE …`) goes to its cluster's owner; what it left
+ * in other databases goes.
+ */
+export async function dropLogin(server: OwnServer, sql: Sql, clusterId: string, enrollmentId: string): Promise<void> {
+  const login = loginRole(enrollmentId)
+  await fenceRole(sql, login)
+  for (const database of await otherDatabases(sql, login)) await dropElsewhere(server, database, login)
+  await sql.begin(async (tx) => {
+    const [found] = await tx<{ owner: boolean }[]>`
+      select exists (select from pg_roles where rolname = ${ownerRole(clusterId)}) as owner
+      from pg_roles where rolname = ${login}`
+    if (!found) return
+    if (found.owner) await tx.unsafe(`reassign owned by ${login} to ${ownerRole(clusterId)}`)
+    await tx.unsafe(`drop owned by ${login} cascade`)
+    await tx.unsafe(`drop role ${login}`)
+  })
+}
+
+// Postgres lets everybody into the database `postgres`, and everybody there may make a large object: it would keep the role for ever.
+async function dropElsewhere(server: OwnServer, database: string, login: string): Promise<void> {
+  const there = connect(server, { database, max: 1 })
+  try {
+    await there.unsafe(`drop owned by ${login} cascade`)
+  } finally {
+    await there.end({ timeout: 1 })
+  }
+}

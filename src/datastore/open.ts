@@ -1,0 +1,69 @@
+import { clustersDatabase, loginRole, observerRole, probeRole, sharedLoginPassword } from '../k3s/datastore-names.ts'
+import { connect, type OwnServer } from './connect.ts'
+import { fenceRole } from './fence.ts'
+import { dropLogin, makeLogin } from './logins.ts'
+import type { ManagedDatastore } from './managed.ts'
+import { openObserver } from './observer.ts'
+import { provision } from './provision.ts'
+import { settled } from './race.ts'
+import { readBootstrap } from './read-bootstrap.ts'
+import { declareSchema, purgeSchema } from './schemas.ts'
+
+export type ManagedOptions = {
+  /** The server that holds the roll, as our own role reaches it */
+  server: OwnServer
+  /** What nodes are told: `host[:port]`, several with commas */
+  address: string
+  /** PEM */
+  ca: string
+  /** The server's key for node passwords, 32 bytes: the observer's and the probe's passwords are derived from it */
+  key: Uint8Array
+}
+
+/** Connections of our own role in the clusters' database, and of the observer. */
+const pool = { own: 4, observer: 4 } as const
+
+/**
+ * The clusters' PostgreSQL. Connects when first asked for something, and makes then what all clusters share, once.
+ * @throws at the first use: Error with a sentence for the admin if our role may not do that
+ */
+export function openManaged({ server, address, ca, key }: ManagedOptions): ManagedDatastore {
+  const passwords = { observer: sharedLoginPassword(key, observerRole), probe: sharedLoginPassword(key, probeRole) }
+  const sql = connect(server, { database: clustersDatabase, max: pool.own })
+  const login = { user: observerRole, password: passwords.observer }
+  const observer = openObserver({
+    connect: () => connect(server, { database: clustersDatabase, login, max: 1 }),
+    sessions: pool.observer,
+  })
+  let provisioned: Promise<void> | undefined
+  const ready = () => {
+    provisioned ??= provision(server, passwords).catch((error) => {
+      provisioned = undefined
+      throw error
+    })
+    return provisioned
+  }
+  const change = async (work: () => Promise<void>) => {
+    await ready()
+    await settled(work)
+  }
+  return {
+    address,
+    ca,
+    observer,
+    ready,
+    check: async () => ready(),
+    declare: (clusterId) => change(() => declareSchema(sql, clusterId)),
+    makeLogin: (clusterId, enrollmentId, password) => change(() => makeLogin(sql, clusterId, enrollmentId, password)),
+    fenceLogin: (enrollmentId) => change(() => fenceRole(sql, loginRole(enrollmentId))),
+    dropLogin: (clusterId, enrollmentId) => change(() => dropLogin(server, sql, clusterId, enrollmentId)),
+    readBootstrap: async (clusterId, serverToken) => {
+      await ready()
+      return readBootstrap(observer, clusterId, serverToken)
+    },
+    purge: (clusterId) => change(() => purgeSchema(sql, clusterId)),
+    close: async () => {
+      await Promise.all([sql.end({ timeout: 5 }), observer.close()])
+    },
+  }
+}

@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import postgres, { type Sql } from 'postgres'
+import { type Account, chooseAccount } from '../src/postgres/account.ts'
+import type { Place } from '../src/postgres/place.ts'
+import { startPostmaster, stopPostmaster } from '../src/postgres/postmaster.ts'
+import { type Program, prepareProgram } from '../src/postgres/program.ts'
+import { provision } from '../src/postgres/roles.ts'
+import { run } from '../src/postgres/run.ts'
+import { postgresqlConf } from '../src/postgres/settings.ts'
+import { migrate } from '../src/store/migrate.ts'
+import { makeSelfSigned } from '../src/tls/certificates.ts'
+
+/** A PostgreSQL of a test's own, whose log can be read, with our role and our migrated database as an admin would make them. */
+export type Throwaway = {
+  port: number
+  /** Our role in our database, over TLS */
+  url: string
+  /** PEM: what vouches for the server's certificate, which names localhost and 127.0.0.1 */
+  ca: string
+  data: string
+  /** All that it has logged */
+  log: () => string
+  /** A superuser's session in a database */
+  superuser: (database?: string, max?: number) => Sql
+  /** Replaces pg_hba.conf and has it read. */
+  hba: (text: string) => Promise<void>
+  stop: () => Promise<void>
+}
+
+export type Major = 15 | 18
+
+/** Which of them this machine has: the embedded 18 always, Debian's 15 where it is installed. */
+export const majors: Major[] = existsSync(debian('postgres')) ? [15, 18] : [18]
+if (majors.length < 2) console.log('\n  SKIPPED LOUDLY: PostgreSQL 15 is not installed here; only 18 is tested\n')
+
+const openToAll = `local all all scram-sha-256
+hostssl all all all scram-sha-256
+`
+
+/** Starts one on a free port of the loopback, as a user other than root. */
+export async function throwawayPostgres(major: Major, settings: Record<string, string> = {}): Promise<Throwaway> {
+  const root = mkdtempSync(join(tmpdir(), `rollcall-pg${major}-`))
+  chmodSync(root, 0o711)
+  const account = chooseAccount(undefined, join(root, 'data'))
+  const place = { root, data: join(root, 'data'), sockets: join(root, 'run') }
+  const program = major === 15 ? debianProgram() : await prepareProgram(root, account, () => {})
+  const secret = randomBytes(18).toString('base64url')
+  const pair = await makeSelfSigned(['localhost', '127.0.0.1'], Math.floor(Date.now() / 1000))
+  await initialize(place, program, account, secret)
+  const put = (name: string, text: string) => {
+    writeFileSync(join(place.data, name), text, { mode: 0o600 })
+    if (account) chownSync(join(place.data, name), account.uid, account.gid)
+  }
+  const port = 20_000 + Math.floor(Math.random() * 12_000)
+  const extra = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', ...settings }
+  put('rollcall.crt', pair.certificate)
+  put('rollcall.key', pair.key)
+  put('postgresql.conf', postgresqlConf({ listen: '127.0.0.1', port, sockets: place.sockets, extra }))
+  put('pg_hba.conf', openToAll)
+  const postmaster = await startPostmaster(place, program, account)
+
+  const tls = { host: '127.0.0.1', port, ssl: { ca: pair.certificate, servername: 'localhost' }, onnotice: () => {} }
+  const sessions: Sql[] = []
+  const superuser = (database = 'postgres', max = 2) => {
+    const sql = postgres({ ...tls, user: 'postgres', password: secret, database, max })
+    sessions.push(sql)
+    return sql
+  }
+  await provision(superuser(), secret)
+  const url = `postgres://rollcall:${secret}@127.0.0.1:${port}/rollcall?sslmode=require`
+  await migrate(url)
+  return {
+    port,
+    url,
+    ca: pair.certificate,
+    data: place.data,
+    log: () =>
+      readdirSync(join(place.data, 'log'))
+        .map((name) => readFileSync(join(place.data, 'log', name), 'utf8'))
+        .join(''),
+    superuser,
+    hba: async (text) => {
+      put('pg_hba.conf', text)
+      await superuser()`select pg_reload_conf()`
+    },
+    stop: async () => {
+      await Promise.all(sessions.map((sql) => sql.end({ timeout: 1 })))
+      await stopPostmaster(postmaster)
+      rmSync(root, { recursive: true, force: true })
+    },
+  }
+}
+
+function debian(program: string): string {
+  return `/usr/lib/postgresql/15/bin/${program}`
+}
+
+const debianProgram = (): Program => ({
+  postgres: debian('postgres'),
+  initdb: debian('initdb'),
+  env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' },
+  major: 15,
+})
+
+async function initialize(place: Place, program: Program, account: Account | undefined, password: string) {
+  for (const directory of [place.data, place.sockets]) {
+    mkdirSync(directory, { mode: 0o700 })
+    if (account) chownSync(directory, account.uid, account.gid)
+  }
+  const pwfile = join(place.root, 'pwfile')
+  writeFileSync(pwfile, password, { mode: 0o600 })
+  if (account) chownSync(pwfile, account.uid, account.gid)
+  const files = [`--pgdata=${place.data}`, `--pwfile=${pwfile}`]
+  const args = [...files, '--encoding=UTF8', '--locale=C', '--username=postgres', '--auth=scram-sha-256', '--no-sync']
+  const { code, output } = await run(program.initdb, args, { account, env: program.env })
+  if (code !== 0) throw new Error(`initdb failed: ${output}`)
+}
