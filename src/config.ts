@@ -2,6 +2,19 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { z } from '@hono/zod-openapi'
+import {
+  databaseUrl,
+  datastoreAddress,
+  hostName,
+  list,
+  network,
+  origin,
+  pem,
+  port,
+  webUrl,
+  whole,
+} from './config-values.ts'
+import { type DatastoreHost, parseDatastoreAddress } from './k3s/datastore-address.ts'
 
 /** Everything that an admin can set. Frozen; this file alone reads the environment. */
 export type Config = Readonly<{
@@ -17,6 +30,8 @@ export type Config = Readonly<{
   databasePool: number
   /** The embedded PostgreSQL: account (as root), TCP addresses and port (0 = a free one) */
   postgres: Readonly<{ user: string | undefined; listen: string; port: number }>
+  /** Where nodes find the clusters' PostgreSQL, which is the roll's own; undefined = no managed datastores */
+  datastore: DatastoreConfig | undefined
   /** Origins; undefined = guessed from the listening host and port */
   publicUrl: string | undefined
   bootUrl: string | undefined
@@ -33,6 +48,16 @@ export type Config = Readonly<{
   drainSeconds: number
 }>
 
+/** Managed datastores. */
+export type DatastoreConfig = Readonly<{
+  /** `host[:port]`, several with commas */
+  address: string
+  /** PEM; undefined = our own CA, which the embedded PostgreSQL then has its certificate from */
+  ca: string | undefined
+  /** The embedded PostgreSQL: what nodes may come from, each `all` or a CIDR; empty = from this machine alone */
+  networks: readonly string[]
+}>
+
 /** Wrong usage: all that is wrong, one sentence a line. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
@@ -46,35 +71,6 @@ export type ConfigSource = {
   root: boolean
 }
 
-const port = z
-  .string()
-  .regex(/^\d{1,5}$/, 'must be a port number, 0 to 65535')
-  .transform(Number)
-  .refine((n) => n <= 65_535, 'must be a port number, 0 to 65535')
-const whole = (low: number, high: number) =>
-  z
-    .string()
-    .regex(/^\d{1,6}$/, `must be a whole number, ${low} to ${high}`)
-    .transform(Number)
-    .refine((n) => n >= low && n <= high, `must be a whole number, ${low} to ${high}`)
-const hostName = z.string().regex(/^[A-Za-z0-9.:_-]{1,253}$/, 'must be a host name or an IP address')
-const list = z.string().transform((text) => text.split(/[\s,]+/).filter((item) => item !== ''))
-const pem = (what: string) =>
-  z.string().refine((text) => text.includes(`-----BEGIN ${what}`), `must be PEM or its file`)
-
-const origin = (protocol: string) =>
-  z
-    .url({ error: `must be a URL, e.g. ${protocol}//rollcall.example.net` })
-    .refine((text) => new URL(text).protocol === protocol, `must begin with ${protocol}//`)
-    .refine((text) => bare(new URL(text)), 'must be an origin: no path, query, user or password')
-    .transform((text) => new URL(text).origin)
-const webUrl = z
-  .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
-  .transform((t) => t.replace(/\/$/, ''))
-const databaseUrl = z
-  .string()
-  .regex(/^postgres(?:ql)?:\/\/\S+$/, 'must begin with postgres:// (or be unset, for the embedded PostgreSQL)')
-
 const Settings = z.object({
   ROLLCALL_DATA_DIR: z.string().transform((path) => resolve(path)),
   ROLLCALL_HOST: hostName.optional(),
@@ -83,8 +79,11 @@ const Settings = z.object({
   DATABASE_URL: databaseUrl.optional(),
   ROLLCALL_DATABASE_POOL: whole(2, 200).default(8),
   ROLLCALL_POSTGRES_USER: z.string().optional(),
-  ROLLCALL_POSTGRES_LISTEN: z.string().default('127.0.0.1'),
+  ROLLCALL_POSTGRES_LISTEN: z.string().optional(),
   ROLLCALL_POSTGRES_PORT: port.default(0),
+  ROLLCALL_DATASTORE_ADDRESS: datastoreAddress.optional(),
+  ROLLCALL_DATASTORE_CA: pem('CERTIFICATE').optional(),
+  ROLLCALL_DATASTORE_NETWORKS: list.pipe(z.array(network)).default([]),
   ROLLCALL_PUBLIC_URL: origin('https:').optional(),
   ROLLCALL_BOOT_URL: origin('http:').or(origin('https:')).optional(),
   ROLLCALL_AUDIENCES: list.default([]),
@@ -109,7 +108,13 @@ const flagged: Partial<Record<Name, string>> = {
   DATABASE_URL: 'database-url',
 }
 /** Settings that may stand in a file named by `<name>_FILE`; PEM settings may hold a path themselves. */
-const filed: readonly Name[] = ['DATABASE_URL', 'ROLLCALL_TLS_CERT', 'ROLLCALL_TLS_KEY', 'ROLLCALL_TLS_CA']
+const filed: readonly Name[] = [
+  'DATABASE_URL',
+  'ROLLCALL_DATASTORE_CA',
+  'ROLLCALL_TLS_CERT',
+  'ROLLCALL_TLS_KEY',
+  'ROLLCALL_TLS_CA',
+]
 
 /** For `parseArgs`: the flags of every command that opens the database. */
 export const configFlags = Object.fromEntries(
@@ -132,8 +137,25 @@ export function loadConfig(source: ConfigSource): Config {
   if ((raw.ROLLCALL_TLS_CERT === undefined) !== (raw.ROLLCALL_TLS_KEY === undefined)) {
     problems.push('ROLLCALL_TLS_CERT and ROLLCALL_TLS_KEY: give both or neither')
   }
+  problems.push(...datastoreProblems(raw))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems.join('\n'))
   return freeze(toConfig(parsed.data))
+}
+
+function datastoreProblems(raw: Record<string, string>): string[] {
+  const { ROLLCALL_DATASTORE_ADDRESS: address, ROLLCALL_DATASTORE_CA: ca, ROLLCALL_DATASTORE_NETWORKS: networks } = raw
+  const foreign = raw.DATABASE_URL !== undefined
+  const found: string[] = []
+  if (address === undefined && (ca ?? networks) !== undefined) {
+    found.push('ROLLCALL_DATASTORE_ADDRESS: managed datastores need it: what nodes call this PostgreSQL by')
+  }
+  if (address !== undefined && foreign && ca === undefined) {
+    found.push('ROLLCALL_DATASTORE_CA: nodes verify the PostgreSQL at DATABASE_URL by it: give its authority')
+  }
+  if (foreign && networks !== undefined) {
+    found.push('ROLLCALL_DATASTORE_NETWORKS: only opens the embedded PostgreSQL; for your own, see its pg_hba.conf')
+  }
+  return found
 }
 
 /** For people: the same, without anything that opens something. */
@@ -157,11 +179,7 @@ function toConfig(s: z.output<typeof Settings>): Config {
     httpPort: s.ROLLCALL_HTTP_PORT,
     databaseUrl: s.DATABASE_URL,
     databasePool: s.ROLLCALL_DATABASE_POOL,
-    postgres: {
-      user: s.ROLLCALL_POSTGRES_USER,
-      listen: s.ROLLCALL_POSTGRES_LISTEN,
-      port: s.ROLLCALL_POSTGRES_PORT,
-    },
+    ...datastoreConfig(s),
     publicUrl: s.ROLLCALL_PUBLIC_URL,
     bootUrl: s.ROLLCALL_BOOT_URL,
     audiences: s.ROLLCALL_AUDIENCES,
@@ -172,6 +190,20 @@ function toConfig(s: z.output<typeof Settings>): Config {
     k3s: { scriptUrl: s.ROLLCALL_K3S_SCRIPT_URL, artifactUrl: s.ROLLCALL_K3S_ARTIFACT_URL },
     logLevel: s.ROLLCALL_LOG_LEVEL,
     drainSeconds: s.ROLLCALL_DRAIN_SECONDS,
+  }
+}
+
+function datastoreConfig(s: z.output<typeof Settings>): Pick<Config, 'postgres' | 'datastore'> {
+  const { ROLLCALL_DATASTORE_ADDRESS: address, ROLLCALL_DATASTORE_NETWORKS: networks } = s
+  const [first] = address === undefined ? [] : (parseDatastoreAddress(address) as DatastoreHost[])
+  return {
+    postgres: {
+      user: s.ROLLCALL_POSTGRES_USER,
+      listen: s.ROLLCALL_POSTGRES_LISTEN ?? (networks.length > 0 ? '*' : '127.0.0.1'),
+      // Documents name the port, so another one at each start would not do.
+      port: s.ROLLCALL_POSTGRES_PORT || (first?.port ?? 0),
+    },
+    datastore: address === undefined ? undefined : { address, ca: s.ROLLCALL_DATASTORE_CA, networks },
   }
 }
 
@@ -202,7 +234,6 @@ function defaultDataDirectory({ env, root }: ConfigSource): string {
 }
 
 const label = (name: Name) => (flagged[name] ? `--${flagged[name]} (${name})` : name)
-const bare = (url: URL) => url.pathname === '/' && !url.search && !url.hash && !url.username && !url.password
 
 function freeze<T extends object>(value: T): T {
   for (const part of Object.values(value)) if (part !== null && typeof part === 'object') freeze(part)

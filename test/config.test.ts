@@ -129,3 +129,40 @@ test('cannot be changed once read', () => {
   assert.throws(() => Object.assign(config, { host: 'x' }), /read only/)
   assert.throws(() => Object.assign(config.k3s, { scriptUrl: 'x' }), /read only/)
 })
+
+const authority = '-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----'
+
+test('refuses managed datastores that nodes could not find, or not verify', () => {
+  const address = { ROLLCALL_DATASTORE_ADDRESS: 'db.example' }
+  const foreign = { DATABASE_URL: 'postgres://u@h/d' }
+  assert.equal(problems({ env: { ROLLCALL_DATASTORE_NETWORKS: 'all' } }), [
+    'ROLLCALL_DATASTORE_ADDRESS: managed datastores need it: what nodes call this PostgreSQL by',
+  ])
+  assert.equal(problems({ env: { ...address, ...foreign } }), [
+    'ROLLCALL_DATASTORE_CA: nodes verify the PostgreSQL at DATABASE_URL by it: give its authority',
+  ])
+  assert.equal(
+    problems({ env: { ...address, ...foreign, ROLLCALL_DATASTORE_CA: authority, ROLLCALL_DATASTORE_NETWORKS: 'all' } }),
+    ['ROLLCALL_DATASTORE_NETWORKS: only opens the embedded PostgreSQL; for your own, see its pg_hba.conf'],
+  )
+  for (const networks of ['10.0.0.0', '10.0.0.0/33', 'fd00::/129', 'trust', '0.0.0.0/0/0', 'fe80::1%eth0/64']) {
+    assert.equal(problems({ env: { ...address, ROLLCALL_DATASTORE_NETWORKS: networks } }), [
+      'ROLLCALL_DATASTORE_NETWORKS: must be `all` or networks such as 10.20.0.0/16',
+    ])
+  }
+  assert.equal(problems({ env: { ROLLCALL_DATASTORE_ADDRESS: 'db.example:99999' } }), [
+    'ROLLCALL_DATASTORE_ADDRESS: has no port between 1 and 65535',
+  ])
+})
+
+test('opens the embedded PostgreSQL where nodes are told to find it', () => {
+  const env = { ROLLCALL_DATASTORE_ADDRESS: 'db.example', ROLLCALL_DATASTORE_NETWORKS: '10.0.0.0/8, fd00::/8' }
+  const config = load({ env })
+  assert.equal(config.datastore, { address: 'db.example', ca: undefined, networks: ['10.0.0.0/8', 'fd00::/8'] })
+  assert.equal(config.postgres, { user: undefined, listen: '*', port: 5432 })
+  assert.is(load({ env: { ...env, ROLLCALL_POSTGRES_LISTEN: '10.0.0.1' } }).postgres.listen, '10.0.0.1')
+  assert.is(load({ env: { ...env, ROLLCALL_DATASTORE_ADDRESS: 'db.example:6000' } }).postgres.port, 6000)
+  assert.is(load({ env: { ...env, ROLLCALL_POSTGRES_PORT: '7000' } }).postgres.port, 7000)
+  assert.equal(load().postgres, { user: undefined, listen: '127.0.0.1', port: 0 })
+  assert.is(load({ env: { ROLLCALL_DATASTORE_ADDRESS: 'db.example' } }).postgres.listen, '127.0.0.1')
+})

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import type { Config } from '../config.ts'
+import type { OwnServer } from '../datastore/connect.ts'
+import type { ManagedDatastore } from '../datastore/managed.ts'
 import { type Embedded, openEmbedded } from '../postgres/embedded.ts'
 import { prepareDataDirectory } from '../postgres/place.ts'
 import type { ServerKeys } from '../services/context.ts'
@@ -13,6 +15,7 @@ import { serverKeys } from '../store/server-secrets.ts'
 import type { Vault } from '../store/vault.ts'
 import { makeSelfSigned } from '../tls/certificates.ts'
 import { type TlsIdentity, tlsIdentity } from '../tls/identity.ts'
+import { doorOf, managedOf } from './managed.ts'
 
 /** The database, migrated and unlocked, and what all servers of it share. */
 export type Store = {
@@ -20,12 +23,14 @@ export type Store = {
   vault: Vault
   keys: ServerKeys
   tls: TlsIdentity
+  /** The clusters' PostgreSQL, if there is to be one */
+  managed: ManagedDatastore | undefined
   /** The embedded PostgreSQL, if that is it */
   embedded: Embedded | undefined
   close: () => Promise<void>
 }
 
-type Target = { url: string; connection: postgres.Options<Record<string, never>> }
+type Target = OwnServer
 /** Seconds that a database of one's own may take to come up, e.g. in a compose file. */
 const patience = 30
 
@@ -41,7 +46,8 @@ export async function openStore(config: Config, say: (message: string) => void, 
     if (applied > 0) say(`the schema was brought up to date (${applied} migrations)`)
     database = openDatabase(target.url, { pool: config.databasePool, connection: target.connection })
     const shared = await unlocked(config, database, say)
-    return { database, ...shared, embedded, close: closer(database, embedded) }
+    const managed = managedOf(config, target, shared)
+    return { database, ...shared, managed, embedded, close: closer(database, embedded, managed) }
   } catch (error) {
     await closer(database, embedded)()
     throw error
@@ -56,6 +62,8 @@ export function openOwnPostgres(config: Config, use: 'unit' | 'guest', say: (mes
     listen: config.postgres.listen,
     port: config.postgres.port,
     use,
+    stays: config.datastore !== undefined,
+    door: doorOf(config),
     certificate: () => makeSelfSigned(['localhost', '127.0.0.1', '::1'], unixTime()),
     say,
   })
@@ -75,7 +83,8 @@ async function unlocked(config: Config, { sql }: Database, say: (message: string
   return { vault, keys, tls: await tlsIdentity(sql, vault, now) }
 }
 
-const closer = (database: Database | undefined, embedded: Embedded | undefined) => async () => {
+const closer = (database?: Database, embedded?: Embedded, managed?: ManagedDatastore) => async () => {
+  await managed?.close()
   await database?.close()
   await embedded?.close()
 }

@@ -17,6 +17,7 @@ import type { Command, Io } from './command.ts'
 import { credentialsOf, warnOfForeignKey } from './credentials.ts'
 import { type End, endSignal } from './end-signal.ts'
 import { readFlags } from './flags.ts'
+import { certify, prepareManaged } from './managed.ts'
 import { openStore, type Store, unixTime } from './open-store.ts'
 import { settingsOf, warnings } from './settings.ts'
 
@@ -47,6 +48,7 @@ export const serve: Command = async (args, io) => {
 }
 
 async function run(config: Config, store: Store, log: Logger, io: Io, end: End): Promise<void> {
+  await prepareManaged(config, store, log, unixTime())
   const own = ownAddress()
   const wanted = addressesOf(config, { https: config.httpsPort, http: config.httpPort }, own)
   const https = await listenHttps(config.host, config.httpsPort, await credentialsOf(config, store, wanted.sans))
@@ -84,6 +86,7 @@ function contextOf(config: Config, store: Store, addresses: Addresses, log: Logg
     vault: store.vault,
     keys: store.keys,
     settings: settingsOf(config, addresses, store.tls),
+    managed: store.managed,
     log,
     now: unixTime,
     random: randomBytes,
@@ -96,10 +99,14 @@ async function drain(listeners: readonly Listener[], patience: number, end: End)
 }
 
 function renewing(config: Config, store: Store, { sans }: Addresses, https: Listener, log: Logger): NodeJS.Timeout {
-  const renew = () =>
-    credentialsOf(config, store, sans).then(https.renew, (error: Error) =>
-      log.error({ err: { message: error.message } }, 'the certificate could not be renewed'),
-    )
+  const renew = async () => {
+    try {
+      https.renew(await credentialsOf(config, store, sans))
+      if (store.embedded) await certify(config, store.embedded, store.tls, unixTime())
+    } catch (error) {
+      log.error({ err: { message: (error as Error).message } }, 'a certificate could not be renewed')
+    }
+  }
   return setInterval(renew, renewEvery).unref()
 }
 

@@ -13,13 +13,13 @@ export type PostgresEndpoint = {
 /** The endpoint URL of a PostgreSQL datastore; every part is percent-encoded, since a bare `%`, `@` or `/` in a password breaks K3s. */
 export function postgresEndpoint(parts: PostgresEndpoint): string {
   const host = parts.host.includes(':') ? `[${parts.host}]` : parts.host
-  const query = Object.entries(parts.parameters ?? {}).map(([key, value]) => `${encode(key)}=${encode(value)}`)
+  const query = Object.entries(parts.parameters ?? {}).map(([key, value]) => `${encodePart(key)}=${encodePart(value)}`)
   const end = query.length > 0 ? `?${query.join('&')}` : ''
-  return `postgres://${encode(parts.user)}:${encode(parts.password)}@${host}:${parts.port}/${encode(parts.database)}${end}`
+  return `postgres://${encodePart(parts.user)}:${encodePart(parts.password)}@${host}:${parts.port}/${encodePart(parts.database)}${end}`
 }
 
 // encodeURIComponent leaves !'()* as they are; quotes are kept out of files that a shell may see.
-const encode = (text: string) =>
+export const encodePart = (text: string) =>
   encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
 
 /** What is wrong with an endpoint of PostgreSQL as K3s takes it; undefined if nothing is. Never repeats it. */

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres, { type Sql } from 'postgres'
 import { fits } from './settings.ts'
@@ -6,17 +7,24 @@ import { fits } from './settings.ts'
 export type Endpoint = {
   port: number
   sockets: string
-  /** PEM: the server's own certificate, which is all that TLS clients trust */
-  certificate: string
+  /** PEM file: the server's own certificate and what is behind it, which is all that TLS clients trust */
+  certificateFile: string
 }
 
 export type Login = { user: string; password: string; database: string }
 
 /** Options for postgres.js. The Unix socket where its path fits (no TLS there, none needed), else TLS on the loopback. */
-export function clientOptions({ port, sockets, certificate }: Endpoint, { user, password, database }: Login) {
+export function clientOptions({ port, sockets, certificateFile }: Endpoint, { user, password, database }: Login) {
   const login = { port, user, password, database }
   if (fits(sockets, port)) return { ...login, host: sockets }
-  return { ...login, host: '127.0.0.1', ssl: { ca: certificate, servername: 'localhost' } }
+  const ssl = {
+    servername: 'localhost',
+    // Looked at for each connection: the certificate is replaced while a pool is open (certificate.ts).
+    get ca() {
+      return readFileSync(certificateFile, 'utf8')
+    },
+  }
+  return { ...login, host: '127.0.0.1', ssl }
 }
 
 /** Runs something on one connection of its own. */

@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type postgres from 'postgres'
 import { type Account, chooseAccount } from './account.ts'
+import { certificateFile, prepareCertificate, replaceCertificate } from './certificate.ts'
 import { clientOptions, type Endpoint, untilItAnswers, withClient } from './client.ts'
 import { initialize, type Passwords, preparePasswords } from './initialize.ts'
 import { waitForLock } from './lock.ts'
@@ -12,9 +13,9 @@ import { PortTaken, settle, startPostmaster, stopPostmaster } from './postmaster
 import { isAlive } from './process-identity.ts'
 import { type Program, prepareProgram } from './program.ts'
 import { provision } from './roles.ts'
-import { hbaConf, postgresqlConf } from './settings.ts'
+import { type Door, hbaConf, postgresqlConf } from './settings.ts'
 import { writeWhole } from './small-file.ts'
-import { enter, leave, others, type Use } from './users.ts'
+import { enter, leave, noteStay, others, stays, type Use } from './users.ts'
 
 export type EmbeddedOptions = {
   /** Rollcall's data directory; made if need be */
@@ -26,6 +27,10 @@ export type EmbeddedOptions = {
   /** 0 = a free one at each start */
   port: number
   use: Use
+  /** Whom the network lets in; nobody but them then. Undefined: whoever has a password, wherever it listens. */
+  door?: Door | undefined
+  /** It is not stopped by who started it in passing: others than Rollcall's own processes depend on it. A unit stops it. */
+  stays?: boolean
   /** Makes the server's own certificate, valid for `localhost`; called once per database. PEM. */
   certificate: () => Promise<{ certificate: string; key: string }>
   /** Further settings for postgresql.conf */
@@ -41,7 +46,14 @@ export type Embedded = {
   /** True if this process started it, false if it was running. */
   started: boolean
   root: string
-  /** Gives it back; stops it if no other living process uses it. */
+  /** Whether a unit (`rollcall postgres`) keeps it up */
+  hasUnit: () => boolean
+  /**
+   * Gives it another certificate for its key, at once and without a restart.
+   * @param make is given the key and the present certificate, PEM; undefined leaves that
+   */
+  certify: (make: (key: string, present: string) => Promise<string | undefined>) => Promise<void>
+  /** Gives it back; stops it if no other living process uses it, unless it stays. */
   close: () => Promise<void>
 }
 
@@ -90,7 +102,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     await locked(async () => {
       leave(users, options.use)
       const rest = others(users)
-      if (options.use === 'unit' || rest.length === 0) await stopPostmaster(up.postmaster)
+      if (options.use === 'unit' || (rest.length === 0 && !stays(run))) await stopPostmaster(up.postmaster)
     })
   }
   const login = { user: 'rollcall', password: up.passwords.rollcall, database: 'rollcall' }
@@ -99,6 +111,12 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
     postmaster: () => up.postmaster,
     started,
     root: up.place.root,
+    hasUnit: () => options.use === 'unit' || others(users).some((other) => other.use === 'unit'),
+    certify: (make) =>
+      locked(async () => {
+        const account = chooseAccount(options.account, up.place.data)
+        if (await replaceCertificate(up.place, account, make)) process.kill(up.postmaster.pid, 'SIGHUP')
+      }),
     close,
   }
 }
@@ -112,8 +130,8 @@ async function bringUp(options: EmbeddedOptions): Promise<Up> {
   const place = running ? findPlace(dataDirectory) : await preparePlace(dataDirectory, account, say)
   const passwords = preparePasswords(place)
   const postmaster = running ?? (await start(options, place, account, passwords))
-  const certificate = readFileSync(join(place.data, 'rollcall.crt'), 'utf8')
-  const endpoint = { port: postmaster.port, sockets: place.sockets, certificate }
+  if (running && options.door) sayIfClosed(options, place)
+  const endpoint = { port: postmaster.port, sockets: place.sockets, certificateFile: certificateFile(place) }
   const login = { user: 'postgres', password: passwords.superuser, database: 'postgres' }
   await untilItAnswers(endpoint, login)
   await withClient(endpoint, login, (sql) => provision(sql, passwords.rollcall))
@@ -129,6 +147,7 @@ async function start(
   const program = await prepareProgram(place.root, account, options.say)
   await initialize(place, program, account, passwords.superuser)
   await prepareCertificate(place, account, options.certificate)
+  noteStay(join(options.dataDirectory, 'run'), options.stays === true)
   if (account?.name === 'nobody') {
     options.say(
       'PostgreSQL runs as "nobody", which other services may share: make an account for it (useradd --system rollcall)',
@@ -147,7 +166,7 @@ async function startOnPort(
     const port = options.port || (await freePort())
     const settings = { listen: options.listen, port, sockets: place.sockets, extra: options.settings ?? {} }
     writeWhole(join(place.data, 'postgresql.conf'), postgresqlConf(settings), { account })
-    writeWhole(join(place.data, 'pg_hba.conf'), hbaConf, { account })
+    writeWhole(join(place.data, 'pg_hba.conf'), hbaConf(options.door), { account })
     try {
       return await startPostmaster(place, program, account)
     } catch (error) {
@@ -158,20 +177,12 @@ async function startOnPort(
   }
 }
 
-async function prepareCertificate(
-  place: Place,
-  account: Account | undefined,
-  make: EmbeddedOptions['certificate'],
-): Promise<void> {
-  const file = (name: string) => join(place.data, name)
-  // The key is written last: a pair is there when the key is.
-  try {
-    readFileSync(file('rollcall.key'))
-  } catch {
-    const { certificate, key } = await make()
-    writeWhole(file('rollcall.crt'), certificate, { account })
-    writeWhole(file('rollcall.key'), key, { account })
-  }
+// Whoever started it before may not have known yet: only its next start opens the door.
+function sayIfClosed({ door, say }: EmbeddedOptions, place: Place): void {
+  if (readFileSync(join(place.data, 'pg_hba.conf'), 'utf8') === hbaConf(door)) return
+  say(
+    'PostgreSQL was started with other settings and is not open to nodes: stop all that uses it, `rollcall postgres` first',
+  )
 }
 
 function keepUp(current: () => Postmaster, restart: () => Promise<void>, say: (message: string) => void) {

@@ -41,14 +41,35 @@ export function postgresqlConf({ listen, port, sockets, extra = {} }: Settings):
   ].join('\n')
 }
 
+/** Whom the network lets in, and where to: nobody else then. */
+export type Door = {
+  database: string
+  /** Its members may come in, by password and over TLS */
+  group: string
+  /** Members that may not: who owns the group's roles is one of them as well */
+  never: readonly string[]
+  /** Where from: `all` or CIDRs; this machine's own addresses always */
+  networks: readonly string[]
+}
+
 /** The whole of pg_hba.conf: passwords always, TLS over the network, and the superuser only from this machine. */
-export const hbaConf = `# Written by Rollcall at each start.
-local    all  all                      scram-sha-256
-hostssl  all  all       127.0.0.1/32   scram-sha-256
-hostssl  all  all       ::1/128        scram-sha-256
-host     all  postgres  all            reject
-hostssl  all  all       all            scram-sha-256
-`
+export function hbaConf(door?: Door): string {
+  const network = door
+    ? [
+        `host     all  ${['postgres', ...door.never].join(',')}  all  reject`,
+        ...['samehost', ...door.networks].map(
+          (from) => `hostssl  ${door.database}  +${door.group}  ${from}  scram-sha-256`,
+        ),
+      ]
+    : ['host     all  postgres  all            reject', 'hostssl  all  all       all            scram-sha-256']
+  const local = [
+    '# Written by Rollcall at each start.',
+    'local    all  all                      scram-sha-256',
+    'hostssl  all  all       127.0.0.1/32   scram-sha-256',
+    'hostssl  all  all       ::1/128        scram-sha-256',
+  ]
+  return `${[...local, ...network].join('\n')}\n`
+}
 
 /** Whether the socket's path fits into `sockaddr_un` (108 bytes on Linux, 104 on macOS, with the final NUL). */
 export function fits(sockets: string, port: number): boolean {

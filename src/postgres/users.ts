@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { holderOf, me } from './lock.ts'
 import { writeWhole } from './small-file.ts'
@@ -31,3 +31,12 @@ export function others(directory: string): { pid: number; use: Use }[] {
   }
   return living
 }
+
+/** Notes whether the PostgreSQL that is started now stays up when its last user leaves. */
+export function noteStay(run: string, stay: boolean): void {
+  if (stay) writeWhole(stayFile(run), '', { mode: 0o644 })
+  else rmSync(stayFile(run), { force: true })
+}
+
+export const stays = (run: string): boolean => existsSync(stayFile(run))
+const stayFile = (run: string) => join(run, 'postgres.stays')

@@ -40,7 +40,9 @@ test('have no Unix socket where its path would be cut off', () => {
 })
 
 test('let nobody in without a password, and nobody from the network without TLS or as superuser', () => {
-  const rules = hbaConf.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  const rules = hbaConf()
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
   const words = rules.map((rule) => rule.split(/\s+/))
   assert.equal(
     words.map((rule) => rule.at(-1)),
@@ -49,5 +51,26 @@ test('let nobody in without a password, and nobody from the network without TLS 
   assert.equal(
     words.filter((rule) => rule[0] === 'host').map((rule) => rule.at(-1)),
     ['reject'],
+  )
+})
+
+test('let nodes into their database alone, and of their group not the one that owns it', () => {
+  const door = {
+    database: 'clusters',
+    group: 'nodes',
+    never: ['roll', 'reader'],
+    networks: ['10.20.0.0/16', 'fd00::/8'],
+  }
+  assert.is(
+    hbaConf(door),
+    `# Written by Rollcall at each start.
+local    all  all                      scram-sha-256
+hostssl  all  all       127.0.0.1/32   scram-sha-256
+hostssl  all  all       ::1/128        scram-sha-256
+host     all  postgres,roll,reader  all  reject
+hostssl  clusters  +nodes  samehost  scram-sha-256
+hostssl  clusters  +nodes  10.20.0.0/16  scram-sha-256
+hostssl  clusters  +nodes  fd00::/8  scram-sha-256
+`,
   )
 })
