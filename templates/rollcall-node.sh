@@ -1,5 +1,6 @@
 #!/bin/sh
-# Rollcall on the node: `install` takes the steps from the document to a node that is ready, `report` adds one line to the timeline.
+# Rollcall on the node: `install` takes the steps from the document to a node that is ready, `tasks` serves the roll on a server of a cluster
+# (rollcall-server.sh, which documents of servers have in this one), `report` adds one line to the timeline.
 # Each step may be cut at any moment and is then run again. No secret is ever an argument.
 # shellcheck disable=SC2153 # the settings come from install.env and node.env
 set -u
@@ -10,6 +11,7 @@ export LC_ALL PATH
 ETC=${ROLLCALL_ETC:-/etc}
 STATE=${ROLLCALL_STATE:-/var/lib/rollcall}
 RUN=${ROLLCALL_RUN:-/run/rollcall}
+DATA=${ROLLCALL_DATA:-/var/lib/rancher/k3s}
 KEY=$STATE/device.key
 AGENT=rollcall-node/1
 quiet=0
@@ -184,17 +186,27 @@ os_update() {
     DETAIL='restarted'
     return
   fi
-  [ -n "$ROLLCALL_UPDATE$ROLLCALL_PACKAGES" ] || return 0
+  packages=$ROLLCALL_PACKAGES
+  # Modules that K3s needs are no longer in RHEL 10's kernel package (docs.k3s.io, Requirements).
+  [ "$(el)" != 10 ] || packages="$packages kernel-modules-extra"
+  # NetworkManager's helper for clouds takes the pods' routes away (same page); what it set lasts until a restart.
+  for unit in nm-cloud-setup.timer nm-cloud-setup.service; do
+    systemctl -q is-enabled "$unit" 2>/dev/null || continue
+    run systemctl disable "$unit" || return
+    : >"$STEPS/restart"
+  done
   # shellcheck disable=SC2086 # a list of names
-  if command -v dnf >/dev/null; then
+  if [ -z "$ROLLCALL_UPDATE$packages" ]; then
+    [ -e "$STEPS/restart" ] || return 0
+  elif command -v dnf >/dev/null; then
     [ -z "$ROLLCALL_UPDATE" ] || run dnf -y update || return
-    [ -z "$ROLLCALL_PACKAGES" ] || run dnf -y install $ROLLCALL_PACKAGES || return
+    [ -z "$packages" ] || run dnf -y install $packages || return
   elif command -v apt-get >/dev/null; then
     apt='apt-get -y -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold'
     export DEBIAN_FRONTEND=noninteractive
     run dpkg --configure -a && run $apt update || return
     [ -z "$ROLLCALL_UPDATE" ] || run $apt upgrade || return
-    [ -z "$ROLLCALL_PACKAGES" ] || run $apt install $ROLLCALL_PACKAGES || return
+    [ -z "$packages" ] || run $apt install $packages || return
   else
     DETAIL='neither dnf nor apt-get is here'
     return 1
@@ -207,8 +219,12 @@ os_update() {
   exit 1
 }
 
+# The release of Enterprise Linux, e.g. 9; nothing elsewhere.
+# shellcheck source=/dev/null
+el() { (. "$ETC/os-release" && case " $ID ${ID_LIKE-} " in *' rhel '*) echo "${VERSION_ID%%.*}" ;; esac) 2>/dev/null; }
+
 wants_restart() {
-  [ ! -e /run/reboot-required ] || return 0
+  [ ! -e /run/reboot-required ] && [ ! -e "$STEPS/restart" ] || return 0
   if command -v needs-restarting >/dev/null; then
     needs-restarting -r >/dev/null 2>&1
     [ $? -eq 1 ]
@@ -253,11 +269,50 @@ k3s_download() {
   eval "url=\${ROLLCALL_BINARY_URL_$arch:-} sum=\${ROLLCALL_BINARY_SHA256_$arch:-}"
   [ -z "$ROLLCALL_SCRIPT_URL" ] || download "$ROLLCALL_SCRIPT_URL" "$ROLLCALL_SCRIPT_SHA256" "$STATE/install.sh" 0700 || return
   [ -z "$url" ] || download "$url" "$sum" "$K3S" 0755 || return
+  for one in $ROLLCALL_IMAGES; do
+    url=${one#*=*=} sum=${one#*=}
+    name=${url##*/}
+    [ "${one%%=*}" != "$arch" ] || download "$url" "${sum%%=*}" "$DATA/agent/images/${name%%\?*}" 0600 || return
+  done
+  policy || return
+  [ -z "$ROLLCALL_CONTAINER" ] || podman image exists "$ROLLCALL_CONTAINER" || run podman pull -q "$ROLLCALL_CONTAINER" || return
   [ -x "$K3S" ] || DETAIL="there is no K3s for $(uname -m)"
   [ -x "$K3S" ]
 }
 
+# K3s' SELinux policy, where a mirror has it; otherwise the install script looks for it in K3s' own repository.
+policy() {
+  rm -f "$STATE/k3s-selinux.rpm"
+  url='' sum=''
+  case $(el) in '') return 0 ;; 8) release=el8 ;; *) release=el9 ;; esac
+  eval "url=\${ROLLCALL_SELINUX_URL_$release:-} sum=\${ROLLCALL_SELINUX_SHA256_$release:-}"
+  [ -z "$url" ] || download "$url" "$sum" "$STATE/k3s-selinux.rpm" 0600
+}
+
+# firewalld would drop what nodes and pods say to each other (docs.k3s.io, Requirements).
+firewall() {
+  systemctl -q is-active firewalld || return 0
+  ports='' sources=''
+  for one in $ROLLCALL_PORTS; do ports="$ports --add-port=$one"; done
+  for one in $ROLLCALL_NETWORKS; do sources="$sources --add-source=$one"; done
+  # shellcheck disable=SC2086 # options
+  run firewall-cmd -q --permanent $ports && run firewall-cmd -q --permanent --zone=trusted $sources && run firewall-cmd -q --reload
+}
+
+# What a kubelet that protects kernel defaults wants to find (docs.k3s.io, CIS Hardening Guide).
+kernel_defaults() {
+  grep -q '^protect-kernel-defaults: "true"' "$ETC/rancher/k3s/config.yaml" || return 0
+  mkdir -p "$ETC/sysctl.d"
+  printf '%s\n' vm.panic_on_oom=0 vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1 | keep "$ETC/sysctl.d/90-rollcall-k3s.conf" &&
+    run sysctl -p "$ETC/sysctl.d/90-rollcall-k3s.conf"
+}
+
 k3s_install() {
+  firewall && kernel_defaults || return
+  if [ -s "$STATE/k3s-selinux.rpm" ]; then
+    run dnf -y install "$STATE/k3s-selinux.rpm" || return
+    export INSTALL_K3S_SKIP_SELINUX_RPM=true
+  fi
   if [ -n "$ROLLCALL_SCRIPT_URL" ]; then
     [ -z "$ROLLCALL_SCRIPT_SHA256" ] || is_sum "$ROLLCALL_SCRIPT_SHA256" "$STATE/install.sh" || {
       DETAIL='the install script changed on the disk'
@@ -270,67 +325,52 @@ k3s_install() {
   run systemctl daemon-reload
 }
 
-# Asks for the cluster's server token. 2: the join token ended.
-redeem() {
-  nonce='' told=''
-  while :; do
-    if [ -z "$nonce" ]; then
-      call --max-time 20 "$ROLLCALL_URL/v1/challenge"
-      nonce=$(header rollcall-nonce)
-      DETAIL="no challenge: $status $(refusal)"
-      [ -n "$nonce" ] || return 1
-    fi
-    proof "$nonce" || return 1
-    nonce='' begun=$(uptime)
-    while send_proof && [ "$status" = 000 ] && [ $(($(uptime) - begun)) -lt 150 ]; do pause 2; done
-    DETAIL="$status $(refusal)"
-    case $DETAIL in
-      200*)
-        DETAIL='the server gave no token'
-        token=$(head -c 99 "$W/body")
-        [ "${#token}" -eq 64 ] || return 1
-        case $token in *[!0-9a-f]*) return 1 ;; esac
-        DETAIL='cannot write the token'
-        echo "$token" | keep "$ETC/rancher/k3s/token" && echo | keep "$STEPS/redeemed" && DETAIL=''
-        return
-        ;;
-      '401 token_invalid'*) return 2 ;;
-      '401 nonce_'*) nonce=$(header rollcall-nonce) ;;
-      '409 claim_replayed'*) pause 1 ;;
-      503*)
-        wait=$(header retry-after)
-        [ "$told" = "$DETAIL" ] || report k3s.join start "waiting: $DETAIL"
-        told=$DETAIL
-        flush
-        pause "$wait"
-        ;;
-      *) return 1 ;;
+# Data of another enrollment would win over this one's configuration: K3s believes initialised etcd data, certificates and drop-ins first.
+# Images stay, and volumes.
+clear_data() {
+  owner=$(cat "$DATA/rollcall" 2>/dev/null)
+  [ "$owner" != "$ROLLCALL_ENROLLMENT" ] || return 0
+  systemctl disable --now k3s k3s-agent rollcall-node >/dev/null 2>&1
+  kill=${K3S%/*}/k3s-killall.sh
+  [ ! -x "$kill" ] || run "$kill" || return
+  gone=''
+  for old in "$DATA/server" "$DATA/agent"/* "$ETC/rancher/k3s/config.yaml.d"/*; do
+    what=${old##*/}
+    case $old in
+      */agent/containerd | */agent/images) continue ;;
+      */agent/*) what=agent ;;
+      */config.yaml.d/*) grep -Eqs '^["'\'']?((agent-)?token(-file)?|server|cluster-init|datastore-[a-z]+)["'\'']?[+]? *:' "$old" || continue ;;
     esac
+    [ -e "$old" ] || continue
+    DETAIL="cannot remove $old"
+    rm -rf "$old" || return
+    case $gone in *" $what"*) ;; *) gone="$gone $what" ;; esac
   done
+  [ -z "$gone" ] || report k3s.join start "removed what ${owner:-an installation without Rollcall} left here:$gone"
+  DETAIL="cannot write to $DATA"
+  mkdir -p "$DATA" && echo "$ROLLCALL_ENROLLMENT" | keep "$DATA/rollcall" && DETAIL=''
 }
 
-# What shows that this machine claimed: its key's signature, or without a key one number that stays the same.
-proof() {
-  : >"$W/jws"
-  extra='header = "Content-Type: application/jose"'
-  if [ ! -e "$KEY" ]; then
-    [ -s "$STEPS/retry-key" ] || openssl rand -hex 16 | keep "$STEPS/retry-key"
-    extra="header = \"Rollcall-Retry-Key: $(cat "$STEPS/retry-key")\""
-    return
-  fi
-  ath=$(printf %s "$ROLLCALL_JOIN" | openssl dgst -sha256 -binary | b64u)
-  jws ztp-join+jwt "{\"sub\":\"$ROLLCALL_SERIAL\",\"aud\":\"$ROLLCALL_AUDIENCE\",\"eat_nonce\":\"$1\",\"jti\":\"$(openssl rand -hex 16)\",\"ath\":\"$ath\"}"
-}
-
-send_proof() {
-  call --data-binary @"$W/jws" -K - <<END
-url = "$ROLLCALL_URL/v1/join"
-header = "Authorization: Bearer $ROLLCALL_JOIN"
-$extra
+# K3s does not start without a default route. One that leads nowhere will do (docs.k3s.io, Air-Gap Install), but it must not tell K3s its address.
+default_route() {
+  command -v ip >/dev/null && [ -z "$(ip -4 route show default && ip -6 route show default)" ] || return 0
+  # shellcheck disable=SC2046 # two words
+  set -- $(ip -4 -o addr show up scope global | sed -n 's/^[0-9]*: *\([^ @]*\)[^ ]* *inet \([0-9.]*\)\/.*/\1 \2/p' | head -n 1)
+  [ $# -eq 2 ] || return 0
+  report k3s.join start "there is no default route: one that leads nowhere is made, and the node's address is $2 on $1"
+  mkdir -p "$ETC/rancher/k3s/config.yaml.d" "$ETC/systemd/system/$UNIT.service.d" || return
+  {
+    printf 'node-ip: "%s"\n' "$2"
+    grep -q '^flannel-iface:' "$ETC/rancher/k3s/config.yaml" || printf 'flannel-iface: "%s"\n' "$1"
+  } | keep "$ETC/rancher/k3s/config.yaml.d/51-rollcall.yaml" &&
+    keep "$ETC/systemd/system/$UNIT.service.d/20-rollcall.conf" <<'END' && run systemctl daemon-reload
+[Service]
+ExecStartPre=-/bin/sh -c 'ip -4 route show default | grep -q . || { ip link add dummy0 type dummy; ip addr add 203.0.113.254/31 dev dummy0; ip link set dummy0 up; ip route add default via 203.0.113.255 dev dummy0 metric 65535; }'
 END
 }
 
 k3s_join() {
+  clear_data || return
   ended=''
   if [ "$ROLLCALL_ROLE" = server ] && ! { [ -e "$STEPS/redeemed" ] && systemctl -q is-active "$UNIT"; }; then
     redeem
@@ -338,7 +378,9 @@ k3s_join() {
     # A machine that joined gets no token either: what it was given may still do.
     [ -z "$ended" ] || [ -e "$STEPS/redeemed" ] || claim_again || return
   fi
-  run systemctl enable "$UNIT" || return
+  default_route || return
+  # A unit that Quadlet makes cannot be enabled: it looks for this file.
+  if [ -n "$ROLLCALL_CONTAINER" ]; then : >"$STATE/enabled"; else run systemctl enable "$UNIT" || return; fi
   verb=start
   [ -e "$STEPS/started" ] || verb=restart
   run systemctl --no-block "$verb" "$UNIT" || return
@@ -353,6 +395,11 @@ k3s_join() {
     fi
     sleep $((n < 10 ? 1 : 5))
   done
+  [ "$ROLLCALL_ROLE" = server ] || return 0
+  # Everybody else waits for the CA's hash; should this server be away, the service tells it later.
+  n=0
+  until { observe && [ "$status" = 204 ]; } || [ "$n" -ge 10 ]; do n=$((n + 1)) && sleep 2; done
+  run systemctl enable rollcall-node && run systemctl --no-block restart rollcall-node
 }
 
 claim_again() {
@@ -371,7 +418,7 @@ k3s_ready() {
   node=$(sed -n "s/^node-name: *[\"']\{0,1\}\([^\"']*\)[\"']\{0,1\} *\$/\1/p" "$ETC/rancher/k3s/config.yaml")
   [ -n "$node" ] || node=$(uname -n | tr '[:upper:]' '[:lower:]')
   agent=''
-  [ "$ROLLCALL_ROLE" = server ] || agent="--kubeconfig ${ROLLCALL_KUBECONFIG:-/var/lib/rancher/k3s/agent/kubelet.kubeconfig}"
+  [ "$ROLLCALL_ROLE" = server ] || agent="--kubeconfig $DATA/agent/kubelet.kubeconfig"
   n=0
   # shellcheck disable=SC2086 # options
   until [ "$("$K3S" kubectl $agent get node "$node" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' --request-timeout=10s 2>"$W/why")" = True ]; do
@@ -386,6 +433,7 @@ k3s_ready() {
     fi
     sleep $((n < 5 ? 2 : 10))
   done
+  [ "$ROLLCALL_ROLE" = agent ] || summary
 }
 
 # Every file of the document is there, and it is the one that was claimed on this boot.
@@ -405,6 +453,7 @@ read_settings() {
     eval "[ -n \"\${ROLLCALL_$name:-}\" ]" || die "ROLLCALL_$name is not there yet"
   done
   : "${ROLLCALL_JOIN=}" "${ROLLCALL_PACKAGES=}" "${ROLLCALL_UPDATE=}" "${ROLLCALL_SCRIPT_URL=}" "${ROLLCALL_SCRIPT_SHA256=}"
+  : "${ROLLCALL_NODE=}" "${ROLLCALL_API=}" "${ROLLCALL_DATASTORE=}" "${ROLLCALL_IMAGES=}" "${ROLLCALL_PORTS=}" "${ROLLCALL_NETWORKS=}" "${ROLLCALL_CONTAINER=}"
   [ "$ROLLCALL_UPDATE" != 0 ] || ROLLCALL_UPDATE=''
   K3S=${INSTALL_K3S_BIN_DIR:-/usr/local/bin}/k3s
   UNIT=k3s
@@ -448,9 +497,13 @@ install() {
   flush || die 'reports wait for the server'
 }
 
+# shellcheck source=templates/rollcall-server.sh
+. "${0%/*}/rollcall-server.sh"
+
 read_settings
 case ${1-} in
   install) install ;;
+  tasks) tasks ;;
   report) report "$2" "$3" "${4-}" && flush ;;
-  *) die 'usage: rollcall-node install | report STEP start|ok|fail [DETAIL]' ;;
+  *) die 'usage: rollcall-node install | tasks | report STEP start|ok|fail [DETAIL]' ;;
 esac

@@ -28,11 +28,11 @@ export type DocumentInput = {
     unit: string
     /** Agent: the K3s bootstrap token. Server: empty, since redeem writes the file. */
     token: string
-    /** Further root-only files, e.g. the datastore's CA and client certificate. */
+    /** Further root-only files, e.g. the datastore's CA and client certificate, and `env` as a file. */
     files: { path: string; content: string }[]
     /** Where the cluster keeps its state: sqlite, embedded-etcd, … */
     datastore: string
-    /** K3s' own environment on this node, e.g. KINE_DATASTORE_MAX_OPEN_CONNECTIONS; empty as a rule */
+    /** K3s' own environment on this node, e.g. KINE_DATASTORE_MAX_OPEN_CONNECTIONS; nothing secret, empty as a rule */
     env: Record<string, string>
     /** Archives of container images by architecture, for sites that reach no registry; empty as a rule */
     images: Archive[]
@@ -42,8 +42,10 @@ export type DocumentInput = {
     manifests: { name: string; content: string }[]
     /** K3s' SELinux policy package by release of Enterprise Linux (el8, el9); empty: K3s' own repository has it */
     selinux: { release: string; url: string; sha256: string }[]
-    /** Networks of pods and services, which a node's firewall must trust */
-    networks: string[]
+    /** What a node's firewall must let in (`6443/tcp`), and the networks of pods and services, which it must trust */
+    firewall: { ports: string[]; networks: string[] }
+    /** Where K3s runs in a container (`vars.runtime`): its image, and the Quadlet unit that runs it */
+    container: { image: string; quadlet: string } | null
     install: {
       /** What the installer stand-in sees: INSTALL_K3S_VERSION, INSTALL_K3S_EXEC, …; no secret */
       env: Record<string, string>

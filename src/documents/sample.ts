@@ -48,7 +48,8 @@ export function sampleInput(spec: ProfileSpec, role: Role, kind: 'plain' | 'host
       registries: 'mirrors:\n  "*":\n    endpoint: ["https://example.net"]\n',
       manifests: server ? [{ name: 'extra.yaml', content: 'kind: Namespace\n' }] : [],
       selinux: [{ release: 'el9', url: 'https://example.net/k3s-selinux.rpm', sha256: hash }],
-      networks: ['10.42.0.0/16', '10.43.0.0/16'],
+      firewall: { ports: ['10250/tcp', '8472/udp'], networks: ['10.42.0.0/16', '10.43.0.0/16'] },
+      container: null,
       install: {
         env: { INSTALL_K3S_VERSION: 'v1.36.3+k3s1', INSTALL_K3S_EXEC: role },
         script_url: 'https://example.net/install.sh',

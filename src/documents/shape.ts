@@ -31,7 +31,8 @@ export function inputShape(vars: Readonly<Record<string, Json>>): Shape {
           images: { list: binary },
           manifests: { list: { fields: texts('name', 'content') } },
           selinux: { list: { fields: texts('release', 'url', 'sha256') } },
-          networks: { list: 'scalar' },
+          firewall: { fields: { ports: { list: 'scalar' }, networks: { list: 'scalar' } } },
+          container: { fields: texts('image', 'quadlet') },
           install: {
             fields: {
               ...texts('script_url', 'script_sha256'),

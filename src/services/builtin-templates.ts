@@ -5,9 +5,6 @@ import type { Builtins } from '../documents/compile.ts'
 import { builtins } from '../documents/profile.ts'
 import { slimScript } from '../documents/slim-script.ts'
 
-/** What templates may bring in by name, from `templates/`; without comments, since each document carries it. */
-const scripts = ['rollcall-node.sh'] as const
-
 /**
  * Reads the built-in documents and the node's script, once at start.
  * @param folder default: `templates/` of this package, whether it runs from src or from dist
@@ -17,7 +14,19 @@ export function builtinTemplates(folder = join(packageRoot(), 'templates')): Bui
   const documents = builtins.map((name) => [name, whole(read(`${name.slice('builtin:'.length)}.hbs`), read)])
   return {
     documents: Object.fromEntries(documents) as Builtins['documents'],
-    files: Object.fromEntries(scripts.map((name) => [name, slimScript(read(name))])),
+    files: nodeScripts(read('rollcall-node.sh'), read('rollcall-server.sh')),
+  }
+}
+
+/** Where rollcall-node.sh reads its other part: on a node they are one file. */
+const otherPart = /^\. "\$\{0%\/\*\}\/rollcall-server\.sh"\n/m
+
+/** What templates may bring in by name: the node's script, whole and as agents need it; without comments, since each document carries it. */
+function nodeScripts(node: string, server: string): Builtins['files'] {
+  const [before, after] = node.split(otherPart) as [string, string]
+  return {
+    'rollcall-node.sh': slimScript(`${before}${server.replace(/^#!.*\n/, '')}${after}`),
+    'rollcall-agent.sh': slimScript(`${before}${after}`),
   }
 }
 

@@ -3,7 +3,10 @@ import type { Json, Role } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import { apiEndpoint } from '../k3s/api-endpoint.ts'
 import { type ConfigValue, configYaml, line, paths } from '../k3s/config.ts'
+import { containerText, type K3sContainer, k3sImage } from '../k3s/container.ts'
 import { datastoreConfig } from '../k3s/datastore.ts'
+import { environmentFile } from '../k3s/environment.ts'
+import { firewall } from '../k3s/firewall.ts'
 import { installEnv, type System } from '../k3s/install.ts'
 import type { ClusterParts, ProfileParts } from './claim-parts.ts'
 import type { Context, Settings } from './context.ts'
@@ -32,7 +35,7 @@ export type DocumentDeps = Pick<Context, 'settings' | 'mirror'>
 export type SharedParts = Pick<DocumentInput, 'cluster' | 'profile' | 'server'> & {
   /** config.yaml but for the node's name */
   config: string
-  k3s: Omit<DocumentInput['k3s'], 'config' | 'token' | 'install'>
+  k3s: Omit<DocumentInput['k3s'], 'config' | 'token' | 'install' | 'container'>
   install: Omit<DocumentInput['k3s']['install'], 'binary'>
 }
 
@@ -42,6 +45,7 @@ export type SharedParts = Pick<DocumentInput, 'cluster' | 'profile' | 'server'> 
 export function sharedParts({ settings, mirror }: DocumentDeps, { profile, cluster, role }: ComposeParts): SharedParts {
   const datastore = role === 'server' ? datastoreConfig(cluster.datastore) : { keys: {}, files: [] }
   const { images, selinux, ...install } = installSources(settings, mirror, cluster)
+  const env = {}
   return {
     cluster: { name: cluster.name, version: cluster.k3sVersion, api_endpoint: cluster.apiEndpoint ?? '' },
     profile: { name: profile.name, revision: profile.revision, packages: profile.spec.packages },
@@ -53,15 +57,15 @@ export function sharedParts({ settings, mirror }: DocumentDeps, { profile, clust
     },
     config: configYaml(role, { ...roleKeys(cluster, role), ...datastore.keys }),
     k3s: {
-      unit: role === 'server' ? 'k3s' : 'k3s-agent',
-      files: datastore.files,
+      unit: unitOf(role),
+      files: [...datastore.files, ...environmentFile(env)],
       datastore: cluster.datastore.kind,
-      env: {},
+      env,
       images,
       registries: cluster.registries ?? '',
       manifests: [],
       selinux,
-      networks: networks(cluster.settings),
+      firewall: firewall(role, cluster.datastore.kind, cluster.settings),
     },
     install: { env: installEnv(systemOf(profile), role, cluster.k3sVersion), ...install },
   }
@@ -71,12 +75,14 @@ export function sharedParts({ settings, mirror }: DocumentDeps, { profile, clust
 export function documentInput(
   settings: Settings,
   shared: SharedParts,
-  { device, role, profile, enrollment }: ComposeParts,
+  parts: ComposeParts,
   nodePassword: string,
 ): DocumentInput {
+  const { device, role, profile, enrollment } = parts
   const { serial, hostname, labels, vars, note } = device
   const isServer = role === 'server'
   const merged = { ...profile.spec.vars, ...vars }
+  const container = runsInContainer(profile, merged) ? containerOf(parts, merged, shared.k3s.env) : undefined
   return {
     device: { serial, hostname, labels, vars, note },
     cluster: shared.cluster,
@@ -89,7 +95,8 @@ export function documentInput(
       ...shared.k3s,
       config: `${line('node-name', hostname)}\n${shared.config}`,
       token: isServer ? '' : enrollment.join,
-      install: { ...shared.install, binary: binaryOf(shared, profile, merged) },
+      container: container ? { image: container.image, quadlet: containerText('quadlet', container) } : null,
+      install: { ...shared.install, binary: container ? null : binaryOf(shared, profile, merged) },
     },
     secret: {
       report_url: `${settings.publicUrl}/v1/report/${enrollment.report}`,
@@ -122,12 +129,34 @@ function roleKeys(cluster: ClusterParts, role: Role): Record<string, ConfigValue
   return { 'token-file': paths.token, ...(names.length > 0 ? { 'tls-san': names } : {}), ...settings }
 }
 
-/** Networks of pods and services: a cluster's settings, or what K3s takes without them. */
-function networks(settings: Record<string, unknown>): string[] {
-  const given = (key: string, otherwise: string) =>
-    ((settings[key] as string[] | undefined) ?? [otherwise]).flatMap((value) => value.split(','))
-  return [...given('cluster-cidr', '10.42.0.0/16'), ...given('service-cidr', '10.43.0.0/16')]
+function runsInContainer(profile: ProfileParts, vars: Record<string, Json>): boolean {
+  if (!Object.hasOwn(vars, 'runtime') || vars.runtime === 'host') return false
+  if (vars.runtime !== 'container')
+    throw new AppError('state_conflict', { detail: 'vars.runtime is host or container' })
+  const system = systemOf(profile)
+  if (system !== 'fcos' && system !== 'other')
+    throw new AppError('state_conflict', {
+      detail: `vars.runtime container: builtin:${system} installs K3s on the host`,
+    })
+  return true
 }
+
+/** K3s in a container as a device of this profile would run it. */
+export function containerOf(
+  { role, cluster, device }: Pick<ComposeParts, 'role' | 'cluster' | 'device'>,
+  vars: Record<string, Json>,
+  env: Record<string, string>,
+): K3sContainer {
+  const image = k3sImage(cluster.k3sVersion, {
+    given: Object.hasOwn(vars, 'image') ? vars.image : undefined,
+    registry: cluster.settings['system-default-registry'],
+    allowUnpinned: cluster.allowUnpinned,
+  })
+  const alone = cluster.datastore.kind === 'sqlite' && cluster.apiEndpoint === null
+  return { role, name: unitOf(role), image, hostname: device.hostname, alone, env }
+}
+
+const unitOf = (role: Role) => (role === 'server' ? 'k3s' : 'k3s-agent')
 
 function systemOf({ spec }: ProfileParts): System {
   return typeof spec.template === 'string' ? (spec.template.slice('builtin:'.length) as System) : 'other'

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import * as fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import YAML from 'yaml'
@@ -11,7 +12,7 @@ import { placeRoot } from './place.ts'
 
 /** Every text that a document can be given, hostile; what only Rollcall itself writes (paths, units, roles, architectures) stays. */
 const inputOf = (base: DocumentInput) =>
-  fc.array(hostile, { minLength: 40, maxLength: 40 }).map((texts): DocumentInput => {
+  fc.array(hostile, { minLength: 50, maxLength: 50 }).map((texts): DocumentInput => {
     let next = 0
     const text = () => texts[next++] as string
     const { k3s } = base
@@ -25,6 +26,12 @@ const inputOf = (base: DocumentInput) =>
         config: text(),
         token: k3s.token && `t${text()}`,
         files: k3s.files.map(({ path }) => ({ path, content: text() })),
+        datastore: text(),
+        images: [{ arch: 'amd64', url: text(), sha256: text() }],
+        registries: `r${text()}`,
+        manifests: k3s.unit === 'k3s' ? [{ name: 'extra.yaml', content: text() }] : [],
+        selinux: [{ release: 'el9', url: text(), sha256: text() }],
+        firewall: { ports: [text()], networks: [text(), text()] },
         install: {
           ...k3s.install,
           env: Object.fromEntries(Object.keys(k3s.install.env).map((key) => [key, text()])),
@@ -59,8 +66,36 @@ function expectedFiles(input: DocumentInput): Record<string, string> {
     '/etc/rancher/k3s/config.yaml': lines(k3s.config),
     '/etc/rancher/node/password': lines(secret.node_password),
     ...(k3s.token ? { '/etc/rancher/k3s/token': lines(k3s.token) } : {}),
+    '/etc/rancher/k3s/registries.yaml': lines(k3s.registries),
     ...Object.fromEntries(k3s.files.map(({ path, content }) => [path, lines(content)])),
+    ...Object.fromEntries(
+      k3s.manifests.map(({ name, content }) => [`/etc/rollcall/manifests/${name}`, lines(content)]),
+    ),
   }
+}
+
+/** What the installer must read from install.env. */
+function sourced({ cluster, k3s }: DocumentInput): Record<string, string> {
+  const [image] = k3s.images
+  return {
+    ROLLCALL_API: cluster.api_endpoint,
+    ROLLCALL_DATASTORE: k3s.datastore,
+    ROLLCALL_PORTS: k3s.firewall.ports.join(' '),
+    ROLLCALL_NETWORKS: k3s.firewall.networks.join(' '),
+    ROLLCALL_IMAGES: `${image?.arch}=${image?.sha256}=${image?.url} `,
+  }
+}
+
+function shellWords(text: string, names: object): Record<string, string> {
+  const wanted = Object.keys(names)
+  const print = wanted.map((name) => `printf '%s\\0' "$${name}"`).join('\n')
+  const { stdout } = spawnSync('sh', [], {
+    input: `${text}\n${print}\n`,
+    encoding: 'utf8',
+    env: { PATH: '/usr/bin:/bin' },
+  })
+  const values = stdout.split('\0')
+  return Object.fromEntries(wanted.map((name, n) => [name, values[n] as string]))
 }
 
 const test = suite('built-in documents with hostile values in every field', { timeout: 120_000 })
@@ -105,7 +140,8 @@ for (const system of systems) {
             assert.is(status, 0, stderr)
             const files = box.files()
             for (const [path, content] of Object.entries(expectedFiles(input)))
-              assert.is(files[path]?.content, content, path)
+              assert.is(files[path]?.content.replace(/^# Rollcall's\n/, ''), content, path)
+            assert.equal(shellWords(files['/etc/rollcall/install.env']?.content ?? '', sourced(input)), sourced(input))
             assert.is(files['/usr/local/sbin/rollcall-node']?.content, script)
             box.remove()
           }),

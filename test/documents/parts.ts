@@ -12,7 +12,7 @@ EOF
 echo 'end'
 `
 
-export const builtins = { ...builtinTemplates(), files: { 'rollcall-node.sh': script } }
+export const builtins = { ...builtinTemplates(), files: { 'rollcall-node.sh': script, 'rollcall-agent.sh': script } }
 
 const certificate = (name: string) => {
   const base64 = Buffer.from(`${name} ${'x'.repeat(90)}`).toString('base64')

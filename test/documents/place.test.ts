@@ -19,6 +19,7 @@ const modes = {
     '/etc/rollcall/node.env': '0600',
     '/etc/systemd/system/k3s.service.d/10-rollcall.conf': '0644',
     '/etc/systemd/system/rollcall-install.service': '0644',
+    '/etc/systemd/system/rollcall-node.service': '0644',
     '/usr/local/sbin/rollcall-node': '0700',
     '/usr/local/share/ca-certificates/rollcall.crt': '0644',
     '/var/lib/rollcall/placed': '0600',
@@ -82,6 +83,26 @@ test('places them anew for another enrollment', () => {
   assert.match(files['/etc/rollcall/install.env']?.content ?? '', /^ROLLCALL_ENROLLMENT='enr_2'$/m)
   assert.is(files['/var/lib/rollcall/placed']?.content, 'enr_2\n')
   box.remove()
+})
+
+test("takes away what another enrollment brought and this one does not, and leaves an admin's registries.yaml", () => {
+  for (const [text, stays] of [
+    ["# Rollcall's\nmirrors: {}\n", false],
+    ['mirrors: {}\n', true],
+  ] as const) {
+    const box = placeRoot()
+    box.write('/etc/rancher/k3s/registries.yaml', text)
+    box.write('/etc/rollcall/k3s.env', 'OLD="1"\n')
+    box.write('/etc/rollcall/manifests/old.yaml', 'old')
+    assert.is(box.boot(bodyOf('debian', 'server')).status, 0)
+    const files = box.files()
+    assert.is('/etc/rancher/k3s/registries.yaml' in files, stays)
+    assert.not('/etc/rollcall/k3s.env' in files)
+    assert.not('/etc/rollcall/manifests/old.yaml' in files)
+    for (const unit of ['k3s', 'k3s-agent', 'rollcall-node'])
+      assert.ok(box.notes().includes(`systemctl disable ${unit}`))
+    box.remove()
+  }
 })
 
 test('leaves nothing half-written when the power goes, and finishes at the next boot', () => {

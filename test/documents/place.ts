@@ -25,6 +25,7 @@ export function placeRoot() {
     boot(body: string, { shell = 'sh', cut = -1 } = {}): { status: number | null; stderr: string } {
       const { bootcmd } = YAML.parse(body, { version: '1.1' }) as { bootcmd: [string] }
       let script = bootcmd[0].replace(/(^place \d{4} |cat )\/(?=[a-z])/gm, `$1${root}/`)
+      script = script.replace(/^(?:rm|if grep) .*$/gm, (line) => line.replaceAll(' /', ` ${root}/`))
       const counted = `\ncount=0\nplace() {\n  count=$((count + 1)); [ $count -le ${cut} ] || kill -9 $$`
       if (cut >= 0) script = script.replace('\nplace() {', () => counted)
       const env = { PATH: `${bin}:/usr/bin:/bin` }

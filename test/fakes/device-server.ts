@@ -6,6 +6,7 @@ import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { calculateJwkThumbprint, compactVerify, EmbeddedJWK, type JWK } from 'jose'
 
 /** How one request is answered instead of honestly. */
@@ -38,6 +39,24 @@ export class DeviceServer {
   token = 'ab'.repeat(32)
   ticket = 'ticket-0123456789abcdef'
   reportToken = 'report-0123456789abcdef'
+  credential = 'node-credential-0123456789'
+  /** `Rollcall-Start` of a redeem's answer */
+  start: 'init' | 'join' | undefined
+  /** Task lines that wait; what is answered is gone. */
+  tasks: string[] = []
+  /** What was said of tasks, in order. */
+  readonly results: string[] = []
+  /** What the cluster was seen to show, in order. */
+  readonly sightings: {
+    ca_hash: string
+    nodes: { name: string; ready: boolean | null; version: string }[]
+    pods_not_running: number
+  }[] = []
+  /** The roll wants the cluster's kubeconfig. */
+  escrow = false
+  kubeconfig: string | undefined
+  /** Milliseconds that a poll is held for want of tasks. */
+  hold = 200
   /** Unix seconds */
   now = () => Math.floor(Date.now() / 1000)
   pin = ''
@@ -114,6 +133,9 @@ export class DeviceServer {
       if (path === '/v1/claim') return await this.#claim(body, request)
       if (path === '/v1/join') return await this.#join(body, request)
       if (path === `/v1/report/${this.reportToken}`) return this.#report(body)
+      if (path === '/v1/nodes') return this.#nodes(body, request)
+      if (path === '/v1/kubeconfig') return this.#kubeconfig(body, request)
+      if (path.startsWith('/v1/tasks')) return await this.#tasks(body, request)
       const file = this.downloads.get(path)
       if (file) return this.#file(file, request.headers.range)
       return refuse(404, 'not_found')
@@ -167,7 +189,43 @@ export class DeviceServer {
     const ath = createHash('sha256').update(this.ticket).digest('base64url')
     if (proof.payload.ath !== ath) throw new Refused(401, 'bad_signature')
     this.#spend(proof)
-    return { status: 200, headers: { 'Content-Type': 'text/plain; charset=utf-8' }, body: this.token }
+    const headers: Record<string, string> = { 'Content-Type': 'text/plain; charset=utf-8' }
+    if (this.start) headers['Rollcall-Start'] = this.start
+    return { status: 200, headers, body: this.token }
+  }
+
+  #authorize(request: IncomingMessage): void {
+    if (request.headers.authorization !== `Bearer ${this.credential}`) throw new Refused(401, 'credential_invalid')
+  }
+
+  async #tasks(body: string, request: IncomingMessage): Promise<Reply> {
+    this.#authorize(request)
+    if (request.method === 'POST') {
+      const lines = body.split('\n').filter(Boolean)
+      this.results.push(...lines)
+      const done = new Set(lines.map((line) => line.split(' ')[0]))
+      this.tasks = this.tasks.filter((line) => !done.has(line.split(' ')[0]))
+      return { status: 204, headers: {}, body: '' }
+    }
+    for (let held = 0; this.tasks.length === 0 && held < this.hold; held += 10) await sleep(10)
+    if (this.tasks.length === 0) return { status: 204, headers: {}, body: '' }
+    return { status: 200, headers: { 'Content-Type': 'text/plain; charset=utf-8' }, body: `${this.tasks.join('\n')}\n` }
+  }
+
+  #nodes(body: string, request: IncomingMessage): Reply {
+    this.#authorize(request)
+    if (request.method !== 'PUT') throw new Refused(405, 'method_not_allowed')
+    this.sightings.push(JSON.parse(body))
+    const wants: Record<string, string> =
+      this.escrow && this.kubeconfig === undefined ? { 'Rollcall-Want': 'kubeconfig' } : {}
+    return { status: 204, headers: wants, body: '' }
+  }
+
+  #kubeconfig(body: string, request: IncomingMessage): Reply {
+    this.#authorize(request)
+    if (!this.escrow) throw new Refused(404, 'not_found')
+    this.kubeconfig = body
+    return { status: 204, headers: {}, body: '' }
   }
 
   #weakJoin(key: string): Reply {

@@ -11,21 +11,57 @@ echo x >>"$BOX/installer.runs"
 [ "$INSTALL_K3S_SKIP_DOWNLOAD" = binary ] && [ -x "$INSTALL_K3S_BIN_DIR/k3s" ]
 `
 
-/** Answers as a node that is ready when it is asked for the second time. */
+/**
+ * Answers as a node that is ready when it is asked for the second time, and as kubectl of a cluster: its Nodes and pods are files, what it is told is
+ * kept in `told`, and it refuses what `refuse` says.
+ */
 export const k3s = `#!/bin/sh
 echo "$*" >>"$BOX/k3s.args"
-[ -e "$BOX/asked" ] && printf True || printf False
-: >"$BOX/asked"
+if [ -e "$BOX/down" ]; then
+  echo 'The connection to the server 127.0.0.1:6443 was refused' >&2
+  exit 1
+fi
+case " $* " in
+  *' get node '*)
+    [ -e "$BOX/asked" ] && printf True || printf False
+    : >"$BOX/asked"
+    ;;
+  *' get nodes '*) cat "$BOX/nodes" ;;
+  *' get pods '*) cat "$BOX/pods" ;;
+  *' get --raw /readyz '*) echo ok ;;
+  *' apply '* | *' delete '*)
+    said=$(cat)
+    if [ -e "$BOX/refuse" ] && echo "$said" | grep -qf "$BOX/refuse"; then
+      echo "error: it holds $(cat "$BOX/refuse")" >&2
+      exit 1
+    fi
+    # shellcheck disable=SC2048,SC2086 # words
+    for word in $*; do case $word in apply | delete) echo "## $word" ;; esac; done >>"$BOX/told"
+    echo "$said" >>"$BOX/told"
+    ;;
+  *) exit 1 ;;
+esac
 `
+
+/** As kubectl's template writes a Node. */
+export const nodeLine = (name: string, ready: 'true' | 'false' | 'null' = 'true', version = '"v1.36.3+k3s1"') =>
+  `{"name":"${name}","ready":${ready},"version":${version}}\n`
 
 const systemctl = `#!/bin/sh
 echo "$*" >>"$BOX/systemctl"
 case "$*" in
+  *is-active*firewalld) [ -e "$BOX/firewalld" ] ;;
   *is-active*) [ -e "$BOX/active" ] ;;
+  *is-enabled*nm-cloud-setup.*) [ -e "$BOX/nm-cloud-setup" ] ;;
+  *is-enabled*) exit 1 ;;
+  *stop*k3s*) rm -f "$BOX/active" ;;
   *start\\ k3s*) cp "$BOX/etc/rancher/k3s/token" "$BOX/active" ;;
   reboot) : >"$BOX/rebooted" ;;
 esac
 `
+
+/** Stands for the CA that K3s made: what is reported is the hash of these bytes. */
+export const certificate = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
 
 let deviceKey: string | undefined
 
@@ -45,8 +81,24 @@ export class Node extends Box {
     this.command('systemctl', systemctl)
     // What must not touch the machine that runs the tests.
     this.env.ROLLCALL_BOOT = this.path('boot-id')
+    this.env.ROLLCALL_DATA = this.path('data')
+    this.write('data/server/tls/server-ca.crt', certificate)
+    this.write('data/rollcall', `${server.enrollment}\n`)
+    this.write('nodes', nodeLine('sn-0001'))
+    this.write('pods', '')
+    this.command('ip', '#!/bin/sh\necho "default via 192.0.2.1 dev eth0"\n')
     this.write('boot-id', 'boot-1\n')
-    for (const name of ['timedatectl', 'dnf', 'dpkg', 'apt-get', 'needs-restarting', 'rpm', 'restorecon'])
+    for (const name of [
+      'timedatectl',
+      'firewall-cmd',
+      'sysctl',
+      'dnf',
+      'dpkg',
+      'apt-get',
+      'needs-restarting',
+      'rpm',
+      'restorecon',
+    ])
       this.command(name, `#!/bin/sh\necho "${name} $*" >>"$BOX/tools"\nexit 0\n`)
     server.downloads.set('/assets/install.sh', Buffer.from(installer))
     server.downloads.set('/assets/k3s', Buffer.from(k3s))
@@ -73,7 +125,7 @@ export class Node extends Box {
       install[`ROLLCALL_BINARY_URL_${arch}`] = `${url}/assets/k3s`
       install[`ROLLCALL_BINARY_SHA256_${arch}`] = sha256(k3s)
     }
-    const secrets = { ROLLCALL_JOIN: ticket, ROLLCALL_NODE: 'node-credential-0123456789' }
+    const secrets = { ROLLCALL_JOIN: ticket, ROLLCALL_NODE: this.server.credential }
     const node = { ROLLCALL_URL: url, ROLLCALL_PIN: pin, ROLLCALL_REPORT: reportUrl, ...(role === 'server' && secrets) }
     this.variables('etc/rollcall/install.env', { ...install, ...more })
     this.variables('etc/rollcall/node.env', node)

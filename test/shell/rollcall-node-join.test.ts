@@ -1,9 +1,9 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { suite } from '../suite.ts'
 import { shells, template } from './box.ts'
-import { Node } from './node.ts'
+import { Node, nodeLine } from './node.ts'
 
 const script = template('rollcall-node.sh')
 const timeout = 120_000
@@ -73,8 +73,9 @@ for (const [name, shell] of shells) {
     assert.match(node.read('systemctl'), 'enable k3s-agent\n')
     assert.match(
       node.read('k3s.args'),
-      'kubectl --kubeconfig /var/lib/rancher/k3s/agent/kubelet.kubeconfig get node sn-0001 ',
+      `kubectl --kubeconfig ${node.path('data/agent/kubelet.kubeconfig')} get node sn-0001 `,
     )
+    assert.not(node.read('systemctl').includes('rollcall-node'))
   })
 
   test('once ready, the ticket and the claimed document are gone; the node credential stays', async () => {
@@ -99,6 +100,85 @@ for (const [name, shell] of shells) {
       ['k3s.join start'],
     )
     assert.is(node.sleeps().filter((seconds) => seconds >= 15 && seconds <= 19).length, 3)
+  })
+
+  test('503 after K3s was started: its turn passed on, and K3s is stopped', async () => {
+    node.document('server')
+    node.write('state/steps/enr_test/started', '')
+    node.write('state/steps/enr_test/redeemed', '')
+    server.plan('/v1/join', { status: 503, headers: { 'Retry-After': '15' }, body: 'cluster_not_ready: fenced' })
+    await passes()
+    const said = node.read('systemctl')
+    assert.ok(said.indexOf('stop k3s\n') !== -1 && said.indexOf('stop k3s\n') < said.indexOf('restart k3s\n'))
+  })
+
+  for (const [start, line] of [
+    ['init', 'cluster-init: "true"\n'],
+    ['join', 'server: "https://k3s.example.net:6443"\n'],
+  ] as const) {
+    test(`embedded etcd: told to ${start}, it says so to K3s before it starts`, async () => {
+      node.document('server', { ROLLCALL_DATASTORE: 'embedded-etcd', ROLLCALL_API: 'https://k3s.example.net:6443' })
+      server.start = start
+      await passes()
+      assert.is(node.read('etc/rancher/k3s/config.yaml.d/50-rollcall.yaml'), line)
+      assert.is(statSync(node.path('etc/rancher/k3s/config.yaml.d/50-rollcall.yaml')).mode & 0o777, 0o600)
+    })
+  }
+
+  test('embedded etcd: not told how to start, it does not', async () => {
+    node.document('server', { ROLLCALL_DATASTORE: 'embedded-etcd', ROLLCALL_API: 'https://k3s.example.net:6443' })
+    assert.is((await install()).code, 1)
+    assert.match(detail('k3s.join', 'fail'), 'did not say how to start')
+    assert.not(existsSync(node.path('active')))
+  })
+
+  test('other datastores take no such file, whatever is said', async () => {
+    node.document('server', { ROLLCALL_DATASTORE: 'managed' })
+    server.start = 'init'
+    await passes()
+    assert.not(existsSync(node.path('etc/rancher/k3s/config.yaml.d')))
+  })
+
+  test('the first server brings the manifests, the others forget them', async () => {
+    for (const [start, brought] of [
+      ['init', true],
+      ['join', false],
+    ] as const) {
+      server.enrollment = `enr_${start}`
+      node.document('server', { ROLLCALL_DATASTORE: 'managed' })
+      node.write('etc/rollcall/manifests/rancher.yaml', 'kind: Namespace\n', 0o600)
+      server.start = start
+      await passes()
+      assert.is(existsSync(node.path('data/server/manifests/rancher.yaml')), brought, start)
+      assert.not(existsSync(node.path('etc/rollcall/manifests')))
+    }
+  })
+
+  test("the cluster's CA hash is told before the node counts as ready, and its service is started", async () => {
+    node.document('server')
+    await passes()
+    const paths = server.seen.map(({ path, body }) =>
+      path === server.reportUrl.slice(server.url.length) ? body : path,
+    )
+    const toldAt = paths.indexOf('/v1/nodes')
+    const readyAt = paths.findIndex((one) => one.includes('"k3s.ready","result":"ok"'))
+    assert.ok(toldAt !== -1 && toldAt < readyAt)
+    assert.match(node.read('systemctl'), 'enable rollcall-node\n--no-block restart rollcall-node\n')
+  })
+
+  test('a server that takes no word of the cluster holds nothing up', async () => {
+    node.document('server')
+    server.plan('/v1/nodes', ...Array.from({ length: 50 }, () => ({ status: 503, body: 'busy' })))
+    await passes()
+    assert.is(told().at(-1), 'k3s.ready ok')
+  })
+
+  test('ready says what the cluster looks like', async () => {
+    node.document('server')
+    node.write('nodes', nodeLine('sn-0001') + nodeLine('sn-0002', 'false'))
+    node.write('pods', 'pod/a\n')
+    await passes()
+    assert.is(detail('k3s.ready', 'ok'), 'nodes ready 1/2, pods not running 1')
   })
 
   test('a lost answer to the proof is asked for again with the same bytes', async () => {

@@ -1,0 +1,130 @@
+import { AppError } from '../errors.ts'
+import type { ClusterSpec } from './cluster.ts'
+
+/** How a node's K3s is run in a container. */
+export const containerForms = ['docker-run', 'compose', 'quadlet'] as const
+export type ContainerForm = (typeof containerForms)[number]
+
+/** K3s in a container, as one node of its cluster. Its files are the host's own (`paths` in config.ts), mounted: no secret is an argument or in its environment. */
+export type K3sContainer = {
+  role: 'server' | 'agent'
+  /** Of the container, and of the unit that Quadlet makes: k3s or k3s-agent */
+  name: string
+  image: string
+  hostname: string
+  /** Alone, nobody but its users must reach it, at 6443; nodes of a cluster must reach each other's kubelets and pods, so they use the host's network. */
+  alone: boolean
+  /** K3s' own environment; nothing secret */
+  env: Readonly<Record<string, string>>
+}
+
+const image =
+  /^[a-z0-9.-]+(?::\d{1,5})?(?:\/[a-z0-9._-]+)+(?::([A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(@sha256:[0-9a-f]{64})?$/
+
+/** A tag of `rancher/k3s` takes no `+`. */
+export const imageTag = (version: ClusterSpec['version']): string => version.replace('+', '-')
+
+/**
+ * The image of a cluster's version.
+ * @param given by the profile or the device; by default K3s' own
+ * @param registry `system-default-registry` of the cluster
+ * @throws AppError `state_conflict` if it is no image, one of another version, or not pinned by digest and unpinned code was not allowed
+ */
+export function k3sImage(
+  version: ClusterSpec['version'],
+  { given, registry, allowUnpinned }: { given: unknown; registry: unknown; allowUnpinned: boolean },
+): string {
+  const host = typeof registry === 'string' ? registry : 'docker.io'
+  const name = given ?? `${host}/rancher/k3s:${imageTag(version)}`
+  const found = typeof name === 'string' ? image.exec(name) : null
+  if (!found) throw conflict('vars.image is no image: it names registry, repository and tag or digest')
+  const [text, tag, digest] = found
+  if (tag !== undefined && tag !== imageTag(version)) throw conflict(`vars.image is not of ${version}`)
+  if (digest === undefined && !allowUnpinned)
+    throw conflict(`vars.image must name a digest (@sha256:…): ${version} in a container is not pinned otherwise`)
+  return text
+}
+
+const conflict = (detail: string) => new AppError('state_conflict', { detail })
+
+const tmpfs = ['/run', '/var/run']
+const volumes = [
+  '/etc/rancher:/etc/rancher',
+  '/var/lib/rancher/k3s:/var/lib/rancher/k3s',
+  '/lib/modules:/lib/modules:ro',
+]
+const api = '6443:6443'
+const openFiles = 1_048_576
+
+/**
+ * The text that runs a node's K3s: a shell command, compose.yaml, or a Quadlet unit.
+ * @throws AppError `state_conflict` for an environment that the three do not write alike
+ */
+export function containerText(form: ContainerForm, container: K3sContainer): string {
+  for (const [name, value] of Object.entries(container.env)) {
+    if (!/^[A-Z][A-Z0-9_]*=[A-Za-z0-9_.,:/@+-]*$/.test(`${name}=${value}`))
+      throw conflict(`${name} has a value that no container is given`)
+  }
+  return { 'docker-run': dockerRun, compose, quadlet }[form](container)
+}
+
+function dockerRun({ role, name, image, hostname, alone, env }: K3sContainer): string {
+  const lines = [
+    `docker run --detach --name ${name} --restart always --privileged`,
+    alone ? `--hostname ${hostname} --publish ${api}` : '--network host',
+    tmpfs.map((path) => `--tmpfs ${path}`).join(' '),
+    volumes.map((volume) => `--volume ${volume}`).join(' '),
+    [`--ulimit nofile=${openFiles}:${openFiles}`, ...pairs(env).map((pair) => `--env ${pair}`)].join(' '),
+    `${image} ${role}`,
+  ]
+  return `${lines.join(' \\\n  ')}\n`
+}
+
+function compose({ role, name, image, hostname, alone, env }: K3sContainer): string {
+  return `services:
+  ${name}:
+    image: "${image}"
+    command: ["${role}"]
+    privileged: true
+    restart: always
+${alone ? `    hostname: "${hostname}"\n    ports: ["${api}"]` : '    network_mode: host'}
+    tmpfs: ${JSON.stringify(tmpfs)}
+    volumes:
+${volumes.map((volume) => `      - ${volume}\n`).join('')}    ulimits:
+      nofile: {soft: ${openFiles}, hard: ${openFiles}}
+${pairs(env).length > 0 ? `    environment: ${JSON.stringify(pairs(env))}\n` : ''}`
+}
+
+const pairs = (env: K3sContainer['env']) => Object.entries(env).map(([name, value]) => `${name}=${value}`)
+
+/**
+ * The unit is made by Quadlet and cannot be enabled or disabled: it starts once rollcall-node says so. A label of SELinux on what it mounts would shut the
+ * host out, and K3s labels its own containers' files itself.
+ */
+function quadlet({ role, name, image, alone, env }: K3sContainer): string {
+  return `[Unit]
+Description=Lightweight Kubernetes (K3s) in a container
+Wants=network-online.target time-sync.target
+After=network-online.target time-sync.target
+ConditionPathExists=/var/lib/rollcall/enabled
+
+[Container]
+ContainerName=${name}
+Image=${image}
+Exec=${role}
+${alone ? `PublishPort=${api}` : 'Network=host'}
+PodmanArgs=--privileged --ulimit nofile=${openFiles}:${openFiles}
+SecurityLabelDisable=true
+Notify=true
+${tmpfs.map((path) => `Tmpfs=${path}\n`).join('')}${volumes.map((volume) => `Volume=${volume}\n`).join('')}${pairs(env)
+  .map((pair) => `Environment=${pair}\n`)
+  .join('')}
+[Service]
+Restart=always
+RestartSec=5
+TimeoutStartSec=infinity
+
+[Install]
+WantedBy=multi-user.target
+`
+}

@@ -1,0 +1,225 @@
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import * as assert from 'uvu/assert'
+import { DeviceServer } from '../fakes/device-server.ts'
+import { suite } from '../suite.ts'
+import { shells, template } from './box.ts'
+import { Node } from './node.ts'
+
+const script = template('rollcall-node.sh')
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+const rocky = (version: string) =>
+  `NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="${version}"\n`
+
+for (const [name, shell] of shells) {
+  const test = suite(`rollcall-node and the system it is on, under ${name}`, { timeout: 120_000 })
+  let server: DeviceServer
+  let node: Node
+
+  test.before.each(async () => {
+    server = await DeviceServer.start()
+    node = new Node(server)
+    await node.key(shell)
+  })
+  test.after.each(async () => {
+    node.remove()
+    await server.close()
+  })
+
+  const install = () => node.run(shell, script, 'install')
+  const passes = async () => {
+    const { code, stderr } = await install()
+    assert.is(code, 0, stderr)
+  }
+  const details = (step: string) => server.reports.filter((report) => report.step === step).map(({ detail }) => detail)
+  const tools = () => (existsSync(node.path('tools')) ? node.read('tools').trim().split('\n') : [])
+
+  test("another enrollment's data is removed before K3s starts, and the timeline says so; images and volumes stay", async () => {
+    node.document('server')
+    node.write('data/rollcall', 'enr_old\n')
+    const gone = [
+      'data/server/db/etcd/name',
+      'data/server/tls/server-ca.key',
+      'data/agent/client-kubelet.crt',
+      'data/agent/etc/k3s-agent-load-balancer.json',
+      'etc/rancher/k3s/config.yaml.d/10-old.yaml',
+      'etc/rancher/k3s/config.yaml.d/20-token.yaml',
+    ]
+    const kept = [
+      'data/agent/images/k3s.tar.zst',
+      'data/agent/containerd/blob',
+      'data/storage/volume',
+      'etc/rancher/k3s/config.yaml.d/30-labels.yaml',
+    ]
+    for (const file of [...gone, ...kept]) node.write(file, 'x')
+    node.write('etc/rancher/k3s/config.yaml.d/10-old.yaml', 'debug: true\n"datastore-endpoint": "mysql://old"\n')
+    node.write('etc/rancher/k3s/config.yaml.d/20-token.yaml', 'token-file: /old\n')
+    node.write('etc/rancher/k3s/config.yaml.d/30-labels.yaml', 'node-label: [a=b]\n')
+    node.write('usr/bin/k3s-killall.sh', '#!/bin/sh\necho killed >>"$BOX/tools"\n[ -e "$BOX/data/server/db" ]\n', 0o755)
+    server.plan('/v1/nodes', ...Array.from({ length: 20 }, () => ({ status: 503, body: 'busy' })))
+    await passes()
+    for (const file of gone) assert.not(existsSync(node.path(file)), file)
+    for (const file of kept) assert.ok(existsSync(node.path(file)), file)
+    assert.is(node.read('data/rollcall'), 'enr_test\n')
+    assert.match(
+      details('k3s.join').find((detail) => detail?.startsWith('removed')) ?? '',
+      'removed what enr_old left here: server agent 10-old.yaml 20-token.yaml',
+    )
+    const said = node.read('systemctl')
+    assert.ok(said.indexOf('disable --now k3s k3s-agent rollcall-node') < said.indexOf('restart k3s'))
+    assert.ok(tools().includes('killed'))
+  })
+
+  test('data that nobody knows is removed as well', async () => {
+    node.document('agent')
+    node.delete('data/rollcall')
+    node.write('data/agent/client-kubelet.crt', 'x')
+    await passes()
+    assert.not(existsSync(node.path('data/agent/client-kubelet.crt')))
+    assert.match(details('k3s.join').join(), 'an installation without Rollcall')
+  })
+
+  test('a new box has nothing to remove, and says nothing', async () => {
+    node.document('agent')
+    node.delete('data')
+    await passes()
+    assert.not(details('k3s.join').join().includes('removed'))
+    assert.is(node.read('data/rollcall'), 'enr_test\n')
+  })
+
+  test('the data of this enrollment stays, however often it is installed', async () => {
+    node.document('server')
+    node.write('data/server/db/state.db', 'x')
+    await passes()
+    node.delete('state/steps/enr_test')
+    node.document('server')
+    await passes()
+    assert.is(node.read('data/server/db/state.db'), 'x')
+  })
+
+  test('images come with their hashes, for this machine alone', async () => {
+    const [images, elsewhere] = ['images of this', 'images of another']
+    const arch = process.arch === 'x64' ? 'amd64' : 'arm64'
+    server.downloads.set('/assets/k3s-airgap-images.tar.zst', Buffer.from(images))
+    server.downloads.set('/assets/k3s-airgap-images-other.tar.zst', Buffer.from(elsewhere))
+    const given = [
+      `${arch}=${sha256(images)}=${server.url}/assets/k3s-airgap-images.tar.zst`,
+      `arm=${sha256(elsewhere)}=${server.url}/assets/k3s-airgap-images-other.tar.zst`,
+    ]
+    node.document('agent', { ROLLCALL_IMAGES: `${given.join(' ')} ` })
+    await passes()
+    assert.equal(readdirSync(node.path('data/agent/images')), ['k3s-airgap-images.tar.zst'])
+    assert.is(node.read('data/agent/images/k3s-airgap-images.tar.zst'), images)
+  })
+
+  test('an image whose hash is another is refused', async () => {
+    server.downloads.set('/assets/images.tar', Buffer.from('other'))
+    const arch = process.arch === 'x64' ? 'amd64' : 'arm64'
+    node.document('agent', { ROLLCALL_IMAGES: `${arch}=${'0'.repeat(64)}=${server.url}/assets/images.tar` })
+    assert.is((await install()).code, 1)
+    assert.match(details('k3s.download').join(), 'its SHA-256 is not the one on record')
+  })
+
+  for (const [version, release] of [
+    ['8.10', 'el8'],
+    ['9.6', 'el9'],
+    ['10.1', 'el9'],
+  ] as const) {
+    test(`Rocky ${version}: K3s' SELinux policy of ${release} from the mirror`, async () => {
+      server.downloads.set('/assets/policy.rpm', Buffer.from(release))
+      node.write('etc/os-release', rocky(version))
+      node.document('server', {
+        ROLLCALL_OS: 'rocky',
+        ROLLCALL_SELINUX_URL_el8: `${server.url}/assets/nothing`,
+        ROLLCALL_SELINUX_URL_el9: `${server.url}/assets/nothing`,
+        [`ROLLCALL_SELINUX_URL_${release}`]: `${server.url}/assets/policy.rpm`,
+        [`ROLLCALL_SELINUX_SHA256_${release}`]: sha256(release),
+      })
+      await passes()
+      assert.ok(tools().includes(`dnf -y install ${node.path('state/k3s-selinux.rpm')}`))
+      assert.match(node.read('installer.env'), 'INSTALL_K3S_SKIP_SELINUX_RPM=true')
+      assert.is(tools().includes('dnf -y install  kernel-modules-extra'.replace('  ', ' ')), version === '10.1')
+    })
+  }
+
+  test('without one in the mirror the install script looks for it itself', async () => {
+    node.write('etc/os-release', rocky('9.6'))
+    node.document('server', { ROLLCALL_OS: 'rocky', INSTALL_K3S_SELINUX_WARN: 'true' })
+    await passes()
+    assert.not(node.read('installer.env').includes('SKIP_SELINUX_RPM'))
+  })
+
+  test('opens firewalld to nodes and pods where it runs', async () => {
+    const firewall = { ROLLCALL_PORTS: '6443/tcp 8472/udp', ROLLCALL_NETWORKS: '10.42.0.0/16 10.43.0.0/16' }
+    node.document('server', firewall)
+    await passes()
+    assert.not(tools().some((line) => line.startsWith('firewall-cmd')))
+    server.enrollment = 'enr_two'
+    node.document('server', firewall)
+    node.write('firewalld', '')
+    await passes()
+    assert.equal(
+      tools().filter((line) => line.startsWith('firewall-cmd')),
+      [
+        'firewall-cmd -q --permanent --add-port=6443/tcp --add-port=8472/udp',
+        'firewall-cmd -q --permanent --zone=trusted --add-source=10.42.0.0/16 --add-source=10.43.0.0/16',
+        'firewall-cmd -q --reload',
+      ],
+    )
+  })
+
+  test('turns nm-cloud-setup off and restarts, since its routes outlive it', async () => {
+    node.document('server')
+    node.write('nm-cloud-setup', '')
+    assert.is((await install()).code, 1)
+    assert.ok(existsSync(node.path('rebooted')))
+    assert.match(node.read('systemctl'), 'disable nm-cloud-setup.timer\n')
+    assert.match(node.read('systemctl'), 'disable nm-cloud-setup.service\n')
+    node.write('boot-id', 'boot-2\n')
+    node.delete('run')
+    await passes()
+  })
+
+  test('sets what a kubelet that protects kernel defaults wants to find', async () => {
+    node.document('server')
+    node.write('etc/rancher/k3s/config.yaml', 'node-name: "sn-0001"\nprotect-kernel-defaults: "true"\n', 0o600)
+    await passes()
+    const file = 'etc/sysctl.d/90-rollcall-k3s.conf'
+    assert.is(node.read(file), 'vm.panic_on_oom=0\nvm.overcommit_memory=1\nkernel.panic=10\nkernel.panic_on_oops=1\n')
+    assert.ok(tools().includes(`sysctl -p ${node.path(file)}`))
+  })
+
+  test('without a default route it makes one that leads nowhere, and tells K3s its address', async () => {
+    node.document('agent')
+    node.command(
+      'ip',
+      `#!/bin/sh
+case "$*" in
+  *addr*) echo '3: eth1@if7    inet 192.0.2.7/24 brd 192.0.2.255 scope global eth1' ;;
+esac
+`,
+    )
+    await passes()
+    assert.is(
+      node.read('etc/rancher/k3s/config.yaml.d/51-rollcall.yaml'),
+      'node-ip: "192.0.2.7"\nflannel-iface: "eth1"\n',
+    )
+    const unit = 'etc/systemd/system/k3s-agent.service.d/20-rollcall.conf'
+    assert.match(node.read(unit), /^\[Service\]\nExecStartPre=-\/bin\/sh -c 'ip .*'\n$/)
+    assert.is(statSync(node.path(unit)).mode & 0o777, 0o600)
+    assert.match(details('k3s.join').join(), 'there is no default route')
+  })
+
+  test('K3s in a container: pulls its image, and starts the unit that Quadlet made without enabling it', async () => {
+    node.document('server', {
+      ROLLCALL_OS: 'fcos',
+      ROLLCALL_SCRIPT_URL: '',
+      ROLLCALL_CONTAINER: 'docker.io/rancher/k3s:v1.36.3-k3s1',
+    })
+    node.command('podman', '#!/bin/sh\necho "podman $*" >>"$BOX/tools"\n[ "$1" = pull ]\n')
+    await passes()
+    assert.ok(tools().includes('podman pull -q docker.io/rancher/k3s:v1.36.3-k3s1'))
+    assert.not(node.read('systemctl').includes('enable k3s\n'))
+    assert.ok(existsSync(node.path('state/enabled')))
+  })
+}
