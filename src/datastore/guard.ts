@@ -39,7 +39,7 @@ export async function readKine<Row>(
 }
 
 /** Milliseconds: kine's own statements on a small table take one. */
-const patience = { lock: 500, statement: 4_000, transaction: 6_000 } as const
+const patience = { lock: 500, statement: 3_000, transaction: 5_000 } as const
 
 const begin = [
   'begin read only',
@@ -52,7 +52,7 @@ const begin = [
 ].join('; ')
 
 function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered' | 'late'; what: string } {
-  const { code, message = '' } = (error ?? {}) as { code?: string; message?: string }
+  const { code, message = '', severity } = (error ?? {}) as { code?: string; message?: string; severity?: string }
   switch (code) {
     case '42P01':
       return { kind: 'absent' }
@@ -71,8 +71,12 @@ function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered' | 'lat
       return { kind: 'late', what: 'a read took too long' }
     case 'OBSERVER_STUCK':
       return { kind: 'tampered', what: 'a read did not end when it was told to' }
+    case '42883':
+      return { kind: 'late', what: 'its reader is missing' }
     default:
-      throw error
+      // Postgres ended the session, or nobody answered: that is not about this cluster.
+      if (severity !== 'ERROR') throw error
+      return { kind: 'late', what: `Postgres refused to read it (${code})` }
   }
 }
 

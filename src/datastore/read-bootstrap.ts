@@ -21,12 +21,13 @@ export async function readBootstrap(observer: Observer, clusterId: string, serve
   })
   if (read.kind === 'tampered') throw new AppError('state_conflict', { detail: `datastore_tampered: ${read.what}` })
   if (read.kind === 'late') throw new AppError('datastore_unavailable', { cause: new Error(read.what) })
-  return stateOf(read.kind === 'rows' ? read.rows[0] : undefined)
+  const row = read.kind === 'rows' ? read.rows[0] : undefined
+  const state = bootstrapState(row)
+  return { state, value: state === 'ready' ? (row?.value ?? undefined) : undefined }
 }
 
-// No row, or a deleted one, is a datastore without a cluster; an empty one is the lock of a first server (K3s pkg/cluster/storage.go).
-function stateOf(row: Row | undefined): Bootstrap {
-  if (row?.deleted !== 0) return { state: 'virgin', value: undefined }
-  if (!row.size) return { state: 'locked', value: undefined }
-  return { state: 'ready', value: row.value ?? undefined }
+/** No row, or a deleted one, is a datastore without a cluster; an empty one is the lock of a first server (K3s pkg/cluster/storage.go). */
+export function bootstrapState(row: { deleted: number; size: number | null } | undefined): Bootstrap['state'] {
+  if (row?.deleted !== 0) return 'virgin'
+  return row.size ? 'ready' : 'locked'
 }

@@ -5,7 +5,7 @@ import { readNode, readRenewTime } from '../../src/k3s/node-record.ts'
 import { suite } from '../suite.ts'
 
 // Rows of a real K3s v1.36.3+k3s1: a Node made, Ready by its kubelet, Unknown once its lease had run out.
-const rows = readFileSync(new URL('kine/node-life.tsv', import.meta.url), 'utf8')
+const rows = readFileSync(new URL('../fixtures/k3s-v1.36.3/kine-rows.tsv', import.meta.url), 'utf8')
   .trim()
   .split('\n')
   .map((line) => line.split('\t'))
