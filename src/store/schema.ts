@@ -119,6 +119,8 @@ export const clusters = pgTable(
     /** When the cluster was last read or reported, and what kept it from being read. */
     observedAt: at(),
     observeTrouble: text(),
+    /** Managed: when a server of ours looks at it next; whoever does moves it on. */
+    observeAfter: at(),
     podsNotRunning: integer(),
     /** The first server uploads its kubeconfig, sealed: off by default, since it is all of the cluster. */
     escrowKubeconfig: boolean().notNull().default(false),

@@ -1,0 +1,1 @@
+ALTER TABLE "clusters" ADD COLUMN "observe_after" timestamp with time zone;
