@@ -1,0 +1,125 @@
+import { type Looked, look, type Memory, noMemory, type Observation } from '../datastore/observe.ts'
+import type { Observer } from '../datastore/observer.ts'
+import { touchClusters } from '../store/nodes.ts'
+import { type DueCluster, lookAgainAt, takeDueClusters } from '../store/observations.ts'
+import { place } from './cluster-view.ts'
+import type { Context } from './context.ts'
+import { learnBootstrap } from './learn-bootstrap.ts'
+import { noteTroubles } from './note-trouble.ts'
+import { recordNodes } from './record-nodes.ts'
+
+/** Seconds: what the roll shows of a cluster is 30 s old at most. */
+const periods = { busy: 5, quiet: 25 } as const
+/** Seconds until a table that was tampered with is looked at again, and one that somebody holds: at first, and at most. */
+const rest = { tampered: 300, late: 20, most: 300 } as const
+/** Seconds after which Nodes are recorded again though they are as before: whose they are may have changed on the roll. */
+const retell = 100
+/** Clusters that one pass takes. */
+const batch = 50
+/** Seconds that a cluster is remembered without a look: another server may look at it now, or it is gone. */
+const memorable = 600
+
+/** What a process knows of a cluster that it looks at. */
+export type Known = {
+  memory: Memory
+  /** What was last recorded of its Nodes, and when */
+  told: string
+  toldAt: number
+  lookedAt: number
+  /** Looks that came to nothing, one after the other */
+  late: number
+  /** What is wrong with its bootstrap row */
+  bootstrapTrouble: string | null
+}
+
+export type Turn = { cluster: DueCluster; known: Known; looked: Looked }
+type Seen = { kind: 'seen' } & Observation
+
+/**
+ * Looks at managed clusters as their time comes, and lets the roll know what they show.
+ * @returns a pass, which says whether more clusters wait; it throws what Postgres says when it is away
+ */
+export function clusterObserver(context: Context, observer: Observer): () => Promise<boolean> {
+  const all = new Map<string, Known>()
+  const knownOf = (id: string, now: number): Known => {
+    const known = all.get(id) ?? strange()
+    all.set(id, known)
+    known.lookedAt = now
+    return known
+  }
+  return async () => {
+    const now = context.now()
+    for (const [id, { lookedAt }] of all) if (now - lookedAt > memorable) all.delete(id)
+    const due = await takeDueClusters(context.sql, now, periods, batch)
+    try {
+      const turns = await Promise.all(
+        due.map(async (cluster): Promise<Turn> => {
+          const known = knownOf(cluster.id, now)
+          return { cluster, known, looked: await lookAt(context, observer, cluster, known.memory) }
+        }),
+      )
+      await record(context, turns, now)
+    } catch (error) {
+      // What was read may not have been kept: all of it is read again, and soon.
+      for (const { id } of due) all.delete(id)
+      throw error
+    }
+    return due.length === batch
+  }
+}
+
+const strange = (): Known => ({
+  memory: noMemory(),
+  told: '',
+  toldAt: 0,
+  lookedAt: 0,
+  late: 0,
+  bootstrapTrouble: null,
+})
+
+function lookAt({ vault, now }: Context, observer: Observer, cluster: DueCluster, memory: Memory): Promise<Looked> {
+  const token = vault.open(place.serverToken(cluster.id), cluster.server_token_sealed).toString('utf8')
+  return look(observer, cluster.id, token, memory, now())
+}
+
+async function record(context: Context, turns: readonly Turn[], now: number): Promise<void> {
+  for (const turn of turns) if (turn.looked.kind === 'seen') await learnBootstrap(context, turn, turn.looked.bootstrap)
+  const seen = turns.filter((turn): turn is Turn & { looked: Seen } => turn.looked.kind === 'seen')
+  await tell(context, seen, now)
+  if (seen.length > 0)
+    await touchClusters(
+      context.sql,
+      seen.map(({ cluster }) => cluster.id),
+      now,
+    )
+  for (const { known, looked } of turns) known.late = looked.kind === 'late' ? known.late + 1 : 0
+  await noteTroubles(context, turns, now)
+  for (const turn of turns) {
+    const seconds = pause(turn)
+    if (seconds !== undefined) await lookAgainAt(context.sql, turn.cluster.id, now + seconds)
+  }
+}
+
+/** Records what is new, all clusters in few statements. */
+async function tell(context: Context, seen: readonly (Turn & { looked: Seen })[], now: number): Promise<void> {
+  const news = seen.flatMap(({ cluster, known, looked }) => {
+    const text = JSON.stringify([
+      looked.complete,
+      looked.nodes.map(({ name, ready, version }) => [name, ready, version]),
+    ])
+    if (!cluster.busy && text === known.told && now - known.toldAt < retell) return []
+    known.told = text
+    known.toldAt = now
+    const { nodes, complete } = looked
+    return [{ clusterId: cluster.id, source: 'datastore' as const, nodes, complete }]
+  })
+  await recordNodes(context, ...news)
+}
+
+/** Seconds until the next look where that is not the usual time. */
+function pause({ looked, known }: Turn): number | undefined {
+  if (looked.kind === 'tampered') return rest.tampered
+  if (looked.kind === 'late') return Math.min(rest.late * 2 ** (known.late - 1), rest.most)
+  if (looked.kind === 'seen' && !looked.complete) return 1
+  return undefined
+}

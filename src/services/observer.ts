@@ -1,0 +1,44 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Context } from './context.ts'
+import { clusterObserver } from './observe-clusters.ts'
+
+/** Milliseconds between passes, and after one that failed. */
+const pause = { usual: 1_000, failed: 5_000 } as const
+
+/**
+ * Observes managed clusters until stopped. Never fails the process: while Postgres is away it tries again. On any number of servers
+ * each cluster is looked at by one at a time.
+ */
+export function startObserver(context: Context): { stop: () => Promise<void> } {
+  const { managed } = context
+  if (!managed) return { stop: async () => {} }
+  const end = new AbortController()
+  const pass = clusterObserver(context, managed.observer)
+  let failed = false
+  const round = async (): Promise<number> => {
+    try {
+      await managed.ready()
+      const more = await pass()
+      if (failed) context.log.info('clusters are observed again')
+      failed = false
+      return more ? 0 : pause.usual
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string }
+      if (!failed) context.log.warn({ err: { code, message } }, 'clusters could not be observed')
+      failed = true
+      return pause.failed
+    }
+  }
+  const running = (async () => {
+    while (!end.signal.aborted) {
+      const ms = await round()
+      await sleep(ms, undefined, { signal: end.signal, ref: false }).catch(() => {})
+    }
+  })()
+  return {
+    stop: async () => {
+      end.abort()
+      await running
+    },
+  }
+}
