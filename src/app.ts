@@ -33,6 +33,7 @@ export function createApp(
 ): OpenAPIHono {
   const context = { ...given, wake: given.wake ?? polls.wake }
   const nodes = nodeCredentials(context)
+  operations.metrics.pollsHeld(polls.held)
   const app = new OpenAPIHono<{ Variables: RequestVars }>()
   const tokens = adminTokens(context)
   app.use(requestId(), serverTime(context.now), observed(operations))

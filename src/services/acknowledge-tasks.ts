@@ -3,7 +3,7 @@ import type { Drizzle } from '../store/database.ts'
 import { type NewEvent, recordEvents } from '../store/events.ts'
 import { failTasks, finishTasks, type GivenTask, lockTasks, noteDeleted, notePublished } from '../store/task-results.ts'
 import type { TaskVerb } from '../store/tasks.ts'
-import { date, seconds } from '../store/time.ts'
+import { date } from '../store/time.ts'
 import type { Context } from './context.ts'
 import { queueTask, type Task, wakeCluster } from './queue-task.ts'
 import { rollTransaction } from './roll-transaction.ts'
@@ -68,7 +68,7 @@ async function finish({ now }: Context, tx: Drizzle, given: readonly GivenTask[]
     )
   const published = of('token-create').map(({ enrollmentId, expiresAt }) => ({
     enrollmentId,
-    until: seconds(expiresAt as Date),
+    until: expiresAt as number,
   }))
   await notePublished(tx, published, at)
   await noteDeleted(
@@ -104,7 +104,7 @@ async function fail(
 }
 
 const detailOf = ({ verb, subject, expiresAt }: GivenTask) => {
-  if (verb === 'token-create') return { token: subject, until: seconds(expiresAt as Date) }
+  if (verb === 'token-create') return { token: subject, until: expiresAt as number }
   return verb === 'token-delete' ? { token: subject } : { node: subject }
 }
 

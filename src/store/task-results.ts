@@ -1,4 +1,4 @@
-import { and, eq, inArray, sql } from 'drizzle-orm'
+import { inArray, sql } from 'drizzle-orm'
 import { tasks } from './cluster-schema.ts'
 import type { Drizzle } from './database.ts'
 import type { TaskVerb } from './tasks.ts'
@@ -10,7 +10,8 @@ export type GivenTask = {
   subject: string
   enrollmentId: string | null
   deviceId: string | null
-  expiresAt: Date | null
+  /** Unix seconds */
+  expiresAt: number | null
   done: boolean
   /** Its token was to be deleted since. */
   deleted: boolean
@@ -20,23 +21,14 @@ export type GivenTask = {
 
 /** Those of a cluster; others are nobody's business. */
 export async function lockTasks(tx: Drizzle, clusterId: string, ids: readonly string[]): Promise<GivenTask[]> {
-  return tx
-    .select({
-      id: tasks.id,
-      verb: sql<TaskVerb>`${tasks.verb}`,
-      subject: tasks.subject,
-      enrollmentId: tasks.enrollmentId,
-      deviceId: sql<string | null>`(select e.device_id from enrollments e where e.id = ${tasks.enrollmentId})`,
-      expiresAt: tasks.expiresAt,
-      done: sql<boolean>`${tasks.doneAt} is not null`,
-      deleted: sql<boolean>`exists (select 1 from tasks d where d.cluster_id = ${tasks.clusterId} and d.verb = 'token-delete'
-        and d.subject = ${tasks.subject})`,
-      failed: sql<boolean>`${tasks.reason} is not null`,
-    })
-    .from(tasks)
-    .where(and(eq(tasks.clusterId, clusterId), inArray(tasks.id, [...ids])))
-    .orderBy(tasks.id)
-    .for('update')
+  const rows = await tx.execute(sql`
+    select t.id, t.verb, t.subject, t.enrollment_id as "enrollmentId", extract(epoch from t.expires_at)::float8 as "expiresAt",
+      (select e.device_id from enrollments e where e.id = t.enrollment_id) as "deviceId",
+      t.done_at is not null as done, t.reason is not null as failed,
+      exists (select 1 from tasks d where d.cluster_id = t.cluster_id and d.verb = 'token-delete' and d.subject = t.subject) as deleted
+    from tasks t where t.cluster_id = ${clusterId} and t.id = any(${sql.param([...ids])}::text[])
+    order by t.id for update of t`)
+  return rows as unknown as GivenTask[]
 }
 
 /** Done for good: nothing of a secret stays. */

@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import type { Sql } from 'postgres'
 import type { Drizzle } from './database.ts'
 
 export const taskVerbs = ['token-create', 'token-delete', 'node-delete', 'node-ban'] as const
@@ -43,4 +44,10 @@ export async function insertTasks(tx: Drizzle, tasks: readonly NewTask[]): Promi
         and d.done_at is null)
     on conflict (cluster_id, verb, subject) where done_at is null do update set expires_at = excluded.expires_at
     where t.expires_at is distinct from excluded.expires_at`)
+}
+
+/** Tasks of all clusters that are not done. */
+export async function countWaitingTasks(client: Sql): Promise<number> {
+  const [row] = await client<{ count: number }[]>`select count(*)::int as count from tasks where done_at is null`
+  return row?.count ?? 0
 }

@@ -1,5 +1,5 @@
 import { Hono, type MiddlewareHandler } from 'hono'
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 /** What is counted, by route pattern: no path, no serial, no token ever becomes a label. */
 export type Metrics = {
@@ -9,6 +9,10 @@ export type Metrics = {
   unknownKey: () => void
   /** A report over its device's cap was dropped. */
   reportDropped: () => void
+  /** Task polls that are held open now, asked when metrics are. */
+  pollsHeld: (count: () => number) => void
+  /** Tasks of all clusters that are not done. */
+  tasksWaiting: (count: number) => void
 }
 
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30]
@@ -28,8 +32,24 @@ export function createMetrics(): Metrics {
     const counter = new Counter({ name, help, registers: [registry] })
     return () => counter.inc()
   }
+  const waiting = new Gauge({
+    name: 'rollcall_tasks_waiting',
+    help: 'Tasks of all clusters that are not done; every server counts all of them',
+    registers: [registry],
+  })
   return {
     registry,
+    pollsHeld: (ask) => {
+      new Gauge({
+        name: 'rollcall_task_polls_held',
+        help: 'Task polls that are held open',
+        registers: [registry],
+        collect() {
+          this.set(ask())
+        },
+      })
+    },
+    tasksWaiting: (n) => waiting.set(n),
     observe: (labels, seconds) => requests.observe(labels, seconds),
     unknownKey: count('rollcall_claims_unknown_key_total', 'Claims by a kid that is not pinned for their serial'),
     reportDropped: count('rollcall_reports_dropped_total', "Reports dropped over their device's cap"),
