@@ -13,6 +13,8 @@ export type Lease = {
   serial: string
   /** Unix seconds */
   until: number
+  /** Its holder was given the server token: K3s may be running there. */
+  used: boolean
 }
 
 /** A cluster at the moment at which one of its servers asks to be let in. */
@@ -77,7 +79,7 @@ export function gate(view: GateView, asker: string, now: number, progress: Progr
   if (view.lease.deviceId === asker) return keep(progress)
   if (view.lease.until > now) return wait(words.first)
   // The one server of a SQLite cluster is its datastore too: nobody else can be writing.
-  if (view.datastore === 'sqlite') return { do: 'lease' }
+  if (view.datastore === 'sqlite' || !view.lease.used) return { do: 'lease' }
   return { do: 'stick', reason: lost(view.lease, view.datastore) }
 }
 

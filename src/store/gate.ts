@@ -8,7 +8,12 @@ import { date } from './time.ts'
 /** The server that asks to be let in. */
 export type Asker = { clusterId: string; deviceId: string; enrollmentId: string }
 
-type Row = Omit<GateView, 'lease'> & { initializer: string | null; serial: string | null; until: number | null }
+type Row = Omit<GateView, 'lease'> & {
+  initializer: string | null
+  serial: string | null
+  until: number | null
+  used: boolean
+}
 
 /** Looks at a cluster for one of its servers. @returns undefined if it was taken off the roll */
 export async function selectGate(hot: Sql, asker: Asker): Promise<GateView | undefined> {
@@ -16,6 +21,9 @@ export async function selectGate(hot: Sql, asker: Asker): Promise<GateView | und
   const [row] = await hot<Row[]>`
     select c.state, c.datastore_kind as datastore, c.ca_hash is not null as "caHashKnown",
       c.initializer_device_id as initializer, h.serial, extract(epoch from c.initializer_until)::float8 as until,
+      c.initializer_device_id is not null and exists (
+        select from enrollments e
+        where e.device_id = c.initializer_device_id and e.cluster_id = c.id and e.redeemed_at is not null) as used,
       case when c.state in ('virgin', 'initializing') then array(
         select l.enrollment_id from datastore_logins l
         where l.cluster_id = c.id and l.fenced_at is null and l.dropped_at is null and l.enrollment_id <> ${enrollmentId}
@@ -43,9 +51,9 @@ export async function selectGate(hot: Sql, asker: Asker): Promise<GateView | und
     from clusters c left join devices h on h.id = c.initializer_device_id
     where c.id = ${clusterId} and c.deleted_at is null`
   if (!row) return undefined
-  const { initializer, serial, until, ...view } = row
+  const { initializer, serial, until, used, ...view } = row
   const lease =
-    initializer === null ? null : { deviceId: initializer, serial: serial ?? initializer, until: until ?? 0 }
+    initializer === null ? null : { deviceId: initializer, serial: serial ?? initializer, until: until ?? 0, used }
   return { ...view, lease }
 }
 

@@ -40,6 +40,8 @@ export class GateWorld {
   readonly #chance: Chance
   readonly #trouble: number
   #lease: { deviceId: string; until: number } | null = null
+  /** Whoever was given the server token */
+  readonly #trusted = new Set<string>()
   /** The roll's notes of logins, and what Postgres knows of them */
   readonly #noted = new Set<string>()
   readonly #logins = new Set<string>()
@@ -160,6 +162,7 @@ export class GateWorld {
       mark: () =>
         step(() => {
           if (shut() || (this.#kind === 'managed' && !this.#noted.has(box.id))) return 'shut'
+          this.#trusted.add(box.id)
           return 'marked'
         }),
     }
@@ -169,7 +172,11 @@ export class GateWorld {
 
   #view(box: Box): GateView {
     const { state, caHash } = this.cluster
-    const lease = this.#lease && { ...this.#lease, serial: this.#lease.deviceId }
+    const lease = this.#lease && {
+      ...this.#lease,
+      serial: this.#lease.deviceId,
+      used: this.#trusted.has(this.#lease.deviceId),
+    }
     const open = state === 'up' ? [] : [...this.#noted].filter((id) => id !== box.id)
     return { state, datastore: this.#kind, caHashKnown: caHash !== null, lease, open, begun: false, former: 'none' }
   }

@@ -6,7 +6,12 @@ const test = suite('the gate of a cluster')
 
 const now = 1_795_396_247
 const kinds = ['sqlite', 'postgres', 'mysql', 'etcd', 'embedded-etcd', 'managed'] as const
-const held = (deviceId: string, left = 100) => ({ deviceId, serial: `SN-${deviceId}`, until: now + left })
+const held = (deviceId: string, left = 100, used = true) => ({
+  deviceId,
+  serial: `SN-${deviceId}`,
+  until: now + left,
+  used,
+})
 const view = (change: Partial<GateView> = {}): GateView => ({
   state: 'virgin',
   datastore: 'postgres',
@@ -45,6 +50,13 @@ test('makes the others wait until the first one’s time is up, to the second', 
     assert.is(what(ask({ datastore, state: 'initializing', lease: held('b', 1) }, progress)), 'wait')
     const late = what(ask({ datastore, state: 'initializing', lease: held('b', 0) }, progress))
     assert.is(late, datastore === 'managed' || datastore === 'sqlite' ? 'lease' : 'stick', datastore)
+  }
+})
+
+test('passes the turn on where its holder was never given the token to start with', () => {
+  for (const datastore of ['postgres', 'mysql', 'etcd', 'embedded-etcd'] as const) {
+    assert.is(what(ask({ datastore, state: 'initializing', lease: held('b', 1, false) })), 'wait')
+    assert.is(what(ask({ datastore, state: 'initializing', lease: held('b', 0, false) })), 'lease')
   }
 })
 
