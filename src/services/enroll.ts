@@ -6,8 +6,9 @@ import { KeyCache } from '../identity/key-cache.ts'
 import { type Age, checkNonce } from '../identity/nonce.ts'
 import { admit } from '../roll/admission.ts'
 import { type ClaimLookup, type ClaimRow, type NewEnrollment, selectClaims, writeEnrollments } from '../store/enroll.ts'
+import { wasLastServer } from '../store/last-server.ts'
 import { batcher } from './batch.ts'
-import { type ClaimParts, claimParts } from './claim-parts.ts'
+import { type ClaimParts, type ClusterParts, claimParts } from './claim-parts.ts'
 import type { Composer } from './compose-document.ts'
 import type { Context } from './context.ts'
 import { mintEnrollment } from './mint-enrollment.ts'
@@ -110,10 +111,17 @@ async function accept({ deps, parts, write }: Desk, claim: Claim, row: ClaimRow,
   })
   const cluster = await parts.cluster(row.cluster_id as string, row.cluster_version as number)
   if (row.nonce_used) throw replayed()
-  const { enrollment, answer } = mintEnrollment(deps, { claim, row, proof, role, profile, cluster })
+  const resets = role === 'server' && (await startsOver(deps, row, cluster))
+  const { enrollment, answer } = mintEnrollment(deps, { claim, row, proof, role, profile, cluster, resets })
   await commit(write, enrollment)
   if (enrollment.task_id !== null) wakeCluster(deps, cluster.id)
   return answer
+}
+
+/** Whether a server comes back without what its cluster was kept in: the only one on SQLite, the last one of an embedded etcd. */
+async function startsOver({ sql }: EnrollDeps, row: ClaimRow, { id, datastore }: ClusterParts): Promise<boolean> {
+  if (datastore.kind === 'embedded-etcd') return wasLastServer(sql, id, row.device_id)
+  return row.sole_server === row.device_id
 }
 
 const replayed = (cause?: unknown) =>

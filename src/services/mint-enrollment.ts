@@ -19,6 +19,8 @@ export type MintInput = {
   role: 'server' | 'agent'
   profile: ProfileParts
   cluster: ClusterParts
+  /** The cluster's datastore was on this machine alone, and begins anew with it. */
+  resets: boolean
 }
 
 /** Makes a new enrollment's secrets and renders its document; nothing is written yet. */
@@ -50,7 +52,6 @@ export function mintEnrollment(
     enrollment: id,
     digest: sha256(rendered.body),
   }
-  const resets = role === 'server' && row.sole_server === row.device_id
   const joinExpiresAt = now + profile.spec.join_ttl
   const enrollment: NewEnrollment = {
     device_id: row.device_id,
@@ -77,7 +78,7 @@ export function mintEnrollment(
     report_expires_at: now + reportLife,
     node_hash: secrets.node ? sha256(secrets.node) : null,
     sole_server_of: role === 'server' && cluster.datastore.kind === 'sqlite' ? cluster.id : null,
-    resets_cluster: resets,
+    resets_cluster: input.resets,
     events: timeline(input, joinExpiresAt),
   }
   return { enrollment, answer }

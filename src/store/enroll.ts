@@ -105,7 +105,7 @@ export type NewEnrollment = {
   node_hash: string | null
   /** Set for the one server of a SQLite cluster. */
   sole_server_of: string | null
-  /** The cluster's last server starts over: the cluster is virgin again. */
+  /** The last server of a SQLite or embedded etcd cluster starts over: the cluster is virgin again. */
   resets_cluster: boolean
   /** Timeline entries; the first stands in the audit as well */
   events: { name: string; detail: Record<string, unknown> }[]
@@ -162,10 +162,11 @@ with input as (
 const answer = `
 select n from moved`
 
-// A cluster that starts over is rare; its parts would otherwise be planned and run with every claim.
+// What emptyCluster (store/empty-cluster.ts) does. A cluster that starts over is rare; its parts would otherwise be planned and run with every claim.
 const reset = `, reset as (
-  update clusters c set state = 'virgin', ca_hash = null, initializer_device_id = null, initializer_until = null,
-    version = c.version + 1, updated_at = i.time
+  update clusters c set state = 'virgin', state_since = i.time, stuck_reason = null, ca_hash = null, ca_hash_from = null,
+    ca_hash_confirmed_at = null, initializer_device_id = null, initializer_until = null, pods_not_running = null,
+    kubeconfig_sealed = null, kubeconfig_at = null, rancher_given_to = null, version = c.version + 1, updated_at = i.time
   from moved i where i.resets_cluster and c.id = i.cluster_id returning c.id, c.updated_at
 ), orphaned as (
   update devices d set must_rejoin = true, version = d.version + 1
