@@ -1,15 +1,16 @@
 import type { Assurance, Role } from '../documents/profile.ts'
 import { deadlineOf, type Progress, stuckOf } from '../roll/deadline.ts'
-import type { DeviceState } from '../roll/state.ts'
+import { type DeviceState, isTombstone } from '../roll/state.ts'
 import type { Drizzle } from '../store/database.ts'
 import type { DeviceDetail } from '../store/devices.ts'
 import { type LastEnrollment, lastEnrollments } from '../store/last-enrollment.ts'
+import { listUnfinished, type Unfinished } from '../store/memberships.ts'
 import { type ProfileTraits, placementProfiles } from '../store/placements.ts'
 import { seconds, secondsOrNull } from '../store/time.ts'
 
 /** A device as the admin API shows it, and what its ETag is made of. Times are Unix seconds; never a secret. */
 export type ShownDevice = { id: string; version: number; body: DeviceBody }
-export type DeviceBody = ReturnType<typeof toBody>
+export type DeviceBody = ReturnType<typeof toBody> & { unfinished: string[] }
 
 /** Shows devices: their deadlines and what they are stuck at are derived now. */
 export async function showDevices(db: Drizzle, details: readonly DeviceDetail[], now: number): Promise<ShownDevice[]> {
@@ -18,12 +19,22 @@ export async function showDevices(db: Drizzle, details: readonly DeviceDetail[],
     details.map(({ device }) => device.id),
   )
   const traits = await placementProfiles(db, { ids: [...new Set(details.map(({ device }) => device.profileId))] })
+  const buried = details.filter(({ device }) => isTombstone(device.state as DeviceState)).map(({ device }) => device.id)
+  const unfinished = await listUnfinished(db, buried)
   const byId = new Map(traits.map((profile) => [profile.id, profile]))
   return details.map((detail) => {
     const { id, version, profileId } = detail.device
     const profile = byId.get(profileId) as ProfileTraits
-    return { id, version, body: toBody(detail, profile, last.get(id), now) }
+    const left = unfinished.filter(({ deviceId }) => deviceId === id).map(({ what }) => leftOver[what])
+    return { id, version, body: { ...toBody(detail, profile, last.get(id), now), unfinished: left } }
   })
+}
+
+const leftOver: Record<Unfinished['what'], string> = {
+  login: 'its datastore login is not ended yet; Rollcall goes on trying',
+  'token-delete': 'its join token waits for a server of its cluster to delete it',
+  'node-delete': 'its Node waits for a server of its cluster to delete it',
+  'node-ban': 'its Node’s name waits for a server of its cluster to ban it',
 }
 
 function toBody(detail: DeviceDetail, profile: ProfileTraits, last: LastEnrollment | undefined, now: number) {

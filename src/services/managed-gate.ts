@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts'
 import { openBootstrap } from '../k3s/bootstrap.ts'
 import { loginPassword } from '../k3s/datastore-names.ts'
 import { type Asker, noteBootstrap } from '../store/gate.ts'
-import { noteFenced, noteLogin, noteRestored } from '../store/gate-logins.ts'
+import { holdEnrollment, noteFenced, noteLogin, noteRestored } from '../store/gate-logins.ts'
 import { askManaged } from './ask-managed.ts'
 import type { Context } from './context.ts'
 import { learnCaHash } from './learn-ca-hash.ts'
@@ -19,8 +19,13 @@ type ManagedPorts = Required<Pick<GatePorts, 'readBootstrap' | 'learn' | 'fence'
 export function managedGate(context: Context, asker: Asker, serverToken: () => Promise<string>): ManagedPorts {
   const { sql, keys, now } = context
   const ask = <T>(question: (managed: ManagedDatastore) => Promise<T>): Promise<T> => askManaged(context, question)
-  const make = (enrollmentId: string) =>
-    ask((managed) => managed.makeLogin(asker.clusterId, enrollmentId, loginPassword(keys.nodePassword, enrollmentId)))
+  const make = (enrollmentId: string) => {
+    const password = loginPassword(keys.nodePassword, enrollmentId)
+    return sql.begin(async (tx) => {
+      if (!(await holdEnrollment(tx, enrollmentId))) throw new AppError('token_invalid')
+      await ask((managed) => managed.makeLogin(asker.clusterId, enrollmentId, password))
+    })
+  }
   const fence = async (enrollmentIds: readonly string[]) => {
     await Promise.all(enrollmentIds.map((id) => ask((managed) => managed.fenceLogin(id))))
     await noteFenced(sql, enrollmentIds, now())
@@ -41,7 +46,10 @@ export function managedGate(context: Context, asker: Asker, serverToken: () => P
     },
     fence,
     restore: async (enrollmentIds) => {
-      for (const id of await noteRestored(sql, enrollmentIds)) await make(id)
+      for (const id of await noteRestored(sql, enrollmentIds)) {
+        // It redeems again when its K3s does not come up: not worth failing this one for.
+        await make(id).catch((err: Error) => context.log.warn({ err, enrollment: id }, 'a login was not given back'))
+      }
     },
     login: {
       note: () => noteLogin(sql, asker, now()),

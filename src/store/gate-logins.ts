@@ -1,4 +1,4 @@
-import type { Sql } from 'postgres'
+import type { Sql, TransactionSql } from 'postgres'
 import { loginRole } from '../k3s/datastore-names.ts'
 import type { Asker } from './gate.ts'
 
@@ -20,6 +20,12 @@ export async function noteLogin(sql: Sql, asker: Asker, now: number): Promise<bo
     select ${loginRole(enrollmentId)}, id, ${deviceId}, ${enrollmentId}, to_timestamp(${now}) from gate
     on conflict (enrollment_id) do update set fenced_at = null, dropped_at = null
     returning 1`
+  return rows.length > 0
+}
+
+/** Keeps an enrollment from ending until the transaction does: whoever revokes it waits until its login is there to be fenced. */
+export async function holdEnrollment(tx: TransactionSql, enrollmentId: string): Promise<boolean> {
+  const rows = await tx`select from enrollments where id = ${enrollmentId} and ended_at is null for share`
   return rows.length > 0
 }
 

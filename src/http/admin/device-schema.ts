@@ -59,6 +59,7 @@ export const Device = z
     armed_until: time,
     reenroll_granted: z.boolean(),
     must_rejoin: z.boolean().describe('Its cluster was made anew'),
+    unfinished: z.array(z.string()).describe('Of one that is revoked or retired: what it has not lost yet'),
     last_enrollment: LastEnrollment.nullable(),
     created_at: z.int(),
     updated_at: z.int(),

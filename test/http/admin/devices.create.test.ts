@@ -103,6 +103,7 @@ test('201: shows what was given, what was derived, and where it is', async () =>
     armed_until: null,
     reenroll_granted: false,
     must_rejoin: false,
+    unfinished: [],
     last_enrollment: null,
     created_at: now,
     updated_at: now,

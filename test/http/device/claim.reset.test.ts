@@ -58,3 +58,21 @@ test('makes it virgin, clears its CA hash and its agents’ tokens, and lets oth
   assert.is((await clusterOf(other)).state, 'up')
   assert.equal(await agentOf(ids.stranger), { mustRejoin: false, token: true })
 })
+
+test('with embedded etcd the last server does so, and none that leaves another behind', async () => {
+  const profileId = await addProfile(desk.world, { name: 'etcd', role: 'server', reenroll: 'always' })
+  const datastore = { kind: 'embedded-etcd' } as const
+  const etcd = await addCluster(desk.world, { name: 'site-c', datastore })
+  const boxes = [new FakeDevice('ETCD-1'), new FakeDevice('ETCD-2')] as const
+  for (const box of boxes) await addDevice(desk.world, box, { profile: profileId, cluster: etcd })
+  // The first claim of a server begins nothing anew, nor does one while another was given the token.
+  for (const box of boxes) {
+    const document = await (await desk.enrol(box)).text()
+    const ticket = /ROLLCALL_JOIN='([A-Za-z0-9_-]{40,})'/.exec(document)?.[1] as string
+    assert.is((await desk.redeem(ticket, box.joinProof(await desk.nonce(), ticket))).status, 200)
+  }
+  assert.is((await desk.enrol(boxes[0])).status, 200)
+  assert.is((await clusterOf(etcd)).state, 'up')
+  assert.is((await desk.enrol(boxes[1])).status, 200)
+  assert.equal(await clusterOf(etcd), { state: 'virgin', caHash: null })
+})
