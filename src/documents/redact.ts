@@ -54,6 +54,8 @@ function secretsOf(input: DocumentInput): [secret: string, placeholder: string][
     [secret.node_password, '<node password>'],
     [secret.report_url.slice(secret.report_url.lastIndexOf('/') + 1), '<report token>'],
     [endpoint ?? '', '<datastore endpoint>'],
+    // A template of an admin's own may have taken it apart.
+    [/:\/\/[^:@/]+:([^@/]+)@/.exec(endpoint ?? '')?.[1] ?? '', '<datastore password>'],
     // Whole for one that a template encoded, and by line for one that it took apart or that lost its end.
     ...keys
       .flatMap((content) => content.match(privateKeys) ?? [])

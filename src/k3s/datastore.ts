@@ -67,6 +67,17 @@ export function datastoreConfig(datastore: Datastore): DatastoreConfig {
   }
 }
 
+/** The same for a managed datastore, but for the endpoint, in which each server's own login stands. */
+export function managedConfig(ca: string): DatastoreConfig {
+  return { keys: { 'datastore-cafile': pem.cafile.path }, files: [{ path: pem.cafile.path, content: ca }] }
+}
+
+/**
+ * K3s' environment beside a managed datastore. kine's pool has no bound of its own (reference: K3s issues 9596, 10733), and its login
+ * has one of 40: what is left is for a start that begins while its old sessions end.
+ */
+export const managedEnv = { KINE_DATASTORE_MAX_OPEN_CONNECTIONS: '30' } as const
+
 function checkAlone(datastore: Datastore, reason: string): FieldError[] {
   return (['endpoint', ...pemKeys] as const)
     .filter((key) => datastore[key] !== undefined)

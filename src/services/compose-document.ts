@@ -2,6 +2,8 @@ import { type Builtins, type CompiledDocument, compileDocument } from '../docume
 import type { DocumentInput, RenderedDocument } from '../documents/input.ts'
 import { redactInput } from '../documents/redact.ts'
 import { AppError } from '../errors.ts'
+import type { NodeLogin } from '../k3s/datastore-address.ts'
+import { loginPassword, loginRole } from '../k3s/datastore-names.ts'
 import { nodePassword } from '../k3s/node-password.ts'
 import { builtinTemplates } from './builtin-templates.ts'
 import type { ClusterParts, ProfileParts } from './claim-parts.ts'
@@ -16,7 +18,7 @@ export type { ComposeParts }
  */
 export type Composer = (parts: ComposeParts) => { input: DocumentInput; rendered: RenderedDocument }
 
-type Deps = Pick<Context, 'settings' | 'keys' | 'mirror'>
+type Deps = Pick<Context, 'settings' | 'keys' | 'mirror' | 'managed'>
 
 /** Profile revisions whose templates stay compiled, and shared parts kept a cluster. */
 const mostKept = 512
@@ -27,7 +29,8 @@ const mostKept = 512
  * cluster as claim-parts read it, profile revision and role. What is left for a claim is one object, one run of a compiled
  * template, and one look at every value in its result (documents/skeleton.ts).
  */
-export function documentComposer({ settings, keys, mirror }: Deps, builtins: Builtins = builtinTemplates()) {
+export function documentComposer(deps: Deps, builtins: Builtins = builtinTemplates()) {
+  const { settings, keys } = deps
   const compiled = new Map<string, CompiledDocument>()
   // By the object: claim-parts reads a cluster again when hashes were recorded, though its version stays the same.
   const shared = new WeakMap<ClusterParts, Map<string, SharedParts>>()
@@ -35,14 +38,12 @@ export function documentComposer({ settings, keys, mirror }: Deps, builtins: Bui
   const compile = ({ id, revision, spec }: ProfileParts) =>
     keep(compiled, `${id}/${revision}`, () => compileDocument(spec, builtins))
 
-  const input = (parts: ComposeParts): DocumentInput => {
+  const input = (parts: ComposeParts, login = () => loginOf(keys, parts.enrollment.id)): DocumentInput => {
     const { profile, cluster, role, device } = parts
     const ofCluster = shared.get(cluster) ?? new Map<string, SharedParts>()
     shared.set(cluster, ofCluster)
-    const common = keep(ofCluster, `${profile.id}/${profile.revision}/${role}`, () =>
-      sharedParts({ settings, mirror }, parts),
-    )
-    return documentInput(settings, common, parts, nodePassword(keys.nodePassword, device.id))
+    const common = keep(ofCluster, `${profile.id}/${profile.revision}/${role}`, () => sharedParts(deps, parts))
+    return documentInput(settings, common, parts, { nodePassword: nodePassword(keys.nodePassword, device.id), login })
   }
 
   return {
@@ -53,7 +54,7 @@ export function documentComposer({ settings, keys, mirror }: Deps, builtins: Bui
         const composed = input(parts)
         return { input: composed, rendered: compile(parts.profile).render(composed) }
       } catch (error) {
-        if (error instanceof AppError && error.code === 'state_conflict') throw error
+        if (error instanceof AppError && forDevices.has(error.code)) throw error
         throw new AppError('internal', { cause: error })
       }
     },
@@ -62,11 +63,21 @@ export function documentComposer({ settings, keys, mirror }: Deps, builtins: Bui
      * @throws AppError `invalid` with what is wrong with the template; `state_conflict` if the cluster lacks what the role needs
      */
     preview(parts: ComposeParts): RenderedDocument {
-      const { body, contentType } = compile(parts.profile).renderWhole(redactInput(input(parts)))
+      const { body, contentType } = compile(parts.profile).renderWhole(redactInput(input(parts, () => noLogin)))
       return { body, contentType }
     },
   }
 }
+
+/** What a device can wait for, or an admin can mend. */
+const forDevices: ReadonlySet<string> = new Set(['state_conflict', 'datastore_unavailable'])
+
+const loginOf = ({ nodePassword }: Deps['keys'], enrollmentId: string): NodeLogin => ({
+  role: loginRole(enrollmentId),
+  password: loginPassword(nodePassword, enrollmentId),
+})
+// A preview has no enrollment; its endpoint is shown as a placeholder.
+const noLogin: NodeLogin = { role: 'preview', password: 'preview' }
 
 /** The composer that claims use. */
 export const composer = (deps: Deps, builtins?: Builtins): Composer => documentComposer(deps, builtins).compose

@@ -4,7 +4,8 @@ import { AppError } from '../errors.ts'
 import { apiEndpoint } from '../k3s/api-endpoint.ts'
 import { type ConfigValue, configYaml, line, paths } from '../k3s/config.ts'
 import { containerText, type K3sContainer, k3sImage } from '../k3s/container.ts'
-import { datastoreConfig } from '../k3s/datastore.ts'
+import { type DatastoreConfig, datastoreConfig, managedConfig, managedEnv } from '../k3s/datastore.ts'
+import { managedEndpoint, type NodeLogin } from '../k3s/datastore-address.ts'
 import { environmentFile } from '../k3s/environment.ts'
 import { firewall } from '../k3s/firewall.ts'
 import { installEnv, type System } from '../k3s/install.ts'
@@ -29,23 +30,27 @@ export type ComposeParts = {
   enrollment: { id: string; join: string; report: string; node: string }
 }
 
-export type DocumentDeps = Pick<Context, 'settings' | 'mirror'>
+export type DocumentDeps = Pick<Context, 'settings' | 'mirror' | 'managed'>
 
 /** What of a document does not change from device to device of a profile revision, cluster and role. */
 export type SharedParts = Pick<DocumentInput, 'cluster' | 'profile' | 'server'> & {
   /** config.yaml but for the node's name */
   config: string
   k3s: Omit<DocumentInput['k3s'], 'config' | 'token' | 'install' | 'container'>
+  /** A server of a managed cluster: where its login is good */
+  datastoreAddress: string | undefined
   install: Omit<DocumentInput['k3s']['install'], 'binary'>
 }
 
 /**
- * @throws AppError `state_conflict` if the cluster lacks what the role needs: an endpoint for agents, hashes for what runs as root
+ * @throws AppError `state_conflict` if the cluster lacks what the role needs: an endpoint for agents, hashes for what runs as root;
+ *   `datastore_unavailable` if its datastore is managed, and not configured on this server
  */
-export function sharedParts({ settings, mirror }: DocumentDeps, { profile, cluster, role }: ComposeParts): SharedParts {
-  const datastore = role === 'server' ? datastoreConfig(cluster.datastore) : { keys: {}, files: [] }
+export function sharedParts(deps: DocumentDeps, { profile, cluster, role }: ComposeParts): SharedParts {
+  const { settings, mirror } = deps
+  const datastore = role === 'server' ? datastoreOf(deps, cluster) : noDatastore
   const { images, selinux, ...install } = installSources(settings, mirror, cluster)
-  const env = {}
+  const env = datastore.env
   return {
     cluster: { name: cluster.name, version: cluster.k3sVersion, api_endpoint: cluster.apiEndpoint ?? '' },
     profile: { name: profile.name, revision: profile.revision, packages: profile.spec.packages },
@@ -67,8 +72,28 @@ export function sharedParts({ settings, mirror }: DocumentDeps, { profile, clust
       selinux,
       firewall: firewall(role, cluster.datastore.kind, cluster.settings),
     },
+    datastoreAddress: datastore.address,
     install: { env: installEnv(systemOf(profile), role, cluster.k3sVersion), ...install },
   }
+}
+
+type DatastoreParts = DatastoreConfig & { env: Record<string, string>; address: string | undefined }
+const noDatastore: DatastoreParts = { keys: {}, files: [], env: {}, address: undefined }
+
+function datastoreOf({ managed }: DocumentDeps, { datastore }: ClusterParts): DatastoreParts {
+  if (datastore.kind !== 'managed') return { ...noDatastore, ...datastoreConfig(datastore) }
+  if (!managed) {
+    const cause = new Error('ROLLCALL_DATASTORE_ADDRESS is not set on this server')
+    throw new AppError('datastore_unavailable', { cause })
+  }
+  return { ...managedConfig(managed.ca), env: managedEnv, address: managed.address }
+}
+
+/** What is derived for one device and one enrollment: nothing of it is kept. */
+export type NodeSecrets = {
+  nodePassword: string
+  /** For a server of a managed cluster */
+  login: () => NodeLogin
 }
 
 /** All that a template can say about one device and one enrollment. */
@@ -76,7 +101,7 @@ export function documentInput(
   settings: Settings,
   shared: SharedParts,
   parts: ComposeParts,
-  nodePassword: string,
+  { nodePassword, login }: NodeSecrets,
 ): DocumentInput {
   const { device, role, profile, enrollment } = parts
   const { serial, hostname, labels, vars, note } = device
@@ -93,7 +118,7 @@ export function documentInput(
     server: shared.server,
     k3s: {
       ...shared.k3s,
-      config: `${line('node-name', hostname)}\n${shared.config}`,
+      config: `${line('node-name', hostname)}\n${endpointLine(shared, login)}${shared.config}`,
       token: isServer ? '' : enrollment.join,
       container: container ? { image: container.image, quadlet: containerText('quadlet', container) } : null,
       install: { ...shared.install, binary: container ? null : binaryOf(shared, profile, merged) },
@@ -106,6 +131,9 @@ export function documentInput(
     },
   }
 }
+
+const endpointLine = ({ datastoreAddress }: SharedParts, login: () => NodeLogin) =>
+  datastoreAddress === undefined ? '' : `${line('datastore-endpoint', managedEndpoint(datastoreAddress, login()))}\n`
 
 /** Ignition fetches the binary before the machine can say what it is. */
 function binaryOf({ install, cluster }: SharedParts, { spec }: ProfileParts, vars: Record<string, Json>) {

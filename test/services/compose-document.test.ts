@@ -1,6 +1,9 @@
 import * as assert from 'uvu/assert'
+import type { ManagedDatastore } from '../../src/datastore/managed.ts'
+import { redactBody } from '../../src/documents/redact.ts'
+import { loginPassword, loginRole } from '../../src/k3s/datastore-names.ts'
 import { builtinTemplates } from '../../src/services/builtin-templates.ts'
-import { composer } from '../../src/services/compose-document.ts'
+import { composer, documentComposer } from '../../src/services/compose-document.ts'
 import { documents, partsOf, settings } from '../documents/parts.ts'
 import { suite } from '../suite.ts'
 
@@ -65,6 +68,61 @@ test("puts the endpoint's host into tls-san, once, and leaves SQLite without a d
     k3s.config,
     'node-name: "c02-7-42"\ntoken-file: "/etc/rancher/k3s/token"\ntls-san:\n  - "k3s.site-a.example.net"\n',
   )
+})
+
+const managed = { address: 'db.example.net', ca: 'the CA\n' } as ManagedDatastore
+const keys = { nonce: new Uint8Array(32), nodePassword: new Uint8Array(32).fill(5) }
+const enrollment = { ...server.enrollment, id: 'enr_06e9k2m4x2abcdefghjkmnpqrs' }
+const onManaged = (parts: typeof server) => ({
+  ...parts,
+  enrollment,
+  cluster: { ...parts.cluster, datastore: { kind: 'managed' as const }, settings: {}, tlsSans: [] },
+})
+
+test('datastore_unavailable for a server of a managed cluster, where no managed datastore is configured', () => {
+  assert.throws(() => documents.compose(onManaged(server)), code('datastore_unavailable'))
+})
+
+test('gives a server of a managed cluster a login of its own, which the copy that is kept does not show', () => {
+  const composed = documentComposer({ settings, keys, managed }, builtinTemplates())
+  const { input, rendered } = composed.compose(onManaged(server))
+  const password = loginPassword(keys.nodePassword, enrollment.id)
+  const endpoint = `postgres://${loginRole(enrollment.id)}:${password}@db.example.net:5432/rollcall_k3s?sslmode=verify-full`
+  assert.is(
+    input.k3s.config,
+    `node-name: "c02-7-42"
+datastore-endpoint: "${endpoint}"
+token-file: "/etc/rancher/k3s/token"
+tls-san:
+  - "k3s.site-a.example.net"
+datastore-cafile: "/etc/rancher/k3s/datastore-ca.pem"
+`,
+  )
+  assert.equal(input.k3s.files, [
+    { path: '/etc/rancher/k3s/datastore-ca.pem', content: 'the CA\n' },
+    { path: '/etc/rollcall/k3s.env', content: 'KINE_DATASTORE_MAX_OPEN_CONNECTIONS="30"\n' },
+  ])
+  assert.equal(input.k3s.env, { KINE_DATASTORE_MAX_OPEN_CONNECTIONS: '30' })
+  assert.is(rendered.body.includes(endpoint), true)
+  assert.is(composed.compose(onManaged(server)).rendered.body, rendered.body)
+  const kept = redactBody(input, rendered.body)
+  assert.match(kept as string, 'datastore-endpoint: "<datastore endpoint>"')
+  assert.is(kept?.includes(password), false)
+  assert.match(composed.preview(onManaged(server)).body, 'datastore-endpoint: "<datastore endpoint>"')
+})
+
+test('takes the password out of a copy whose template took the endpoint apart', () => {
+  const composed = documentComposer({ settings, keys, managed }, builtinTemplates())
+  const password = loginPassword(keys.nodePassword, enrollment.id)
+  const { input } = composed.compose(onManaged(server))
+  assert.is(redactBody(input, `only: ${password}`), 'only: <datastore password>')
+  assert.is(redactBody(input, `encoded: ${Buffer.from(password).toString('base64')}`), undefined)
+})
+
+test('gives an agent of a managed cluster nothing of its datastore', () => {
+  const { k3s } = documentComposer({ settings, keys, managed }, builtinTemplates()).input(onManaged(agent))
+  assert.is(/datastore/.test(k3s.config), false)
+  assert.equal([k3s.files, k3s.env], [[], {}])
 })
 
 test('sees at once what changed in a cluster that was read again', () => {
