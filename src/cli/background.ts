@@ -2,6 +2,7 @@ import type { Metrics } from '../http/ops/metrics.ts'
 import type { Context } from '../services/context.ts'
 import { startUpgradeFollower } from '../services/follow-upgrades.ts'
 import { startLoginSweeper } from '../services/login-sweeper.ts'
+import { startObserver } from '../services/observer.ts'
 import type { TaskPolls } from '../services/poll-tasks.ts'
 import { startPublisher } from '../services/publish-tokens.ts'
 import { startSweeper } from '../services/sweeper.ts'
@@ -13,6 +14,7 @@ export function startBackground(context: Context, polls: TaskPolls, metrics: Met
     startSweeper(context),
     startLoginSweeper(context),
     startUpgradeFollower(context),
+    startObserver(context),
     startPublisher(context, metrics.tasksWaiting),
     hearWakes(context, polls.wake),
   ]
