@@ -77,6 +77,10 @@ export const ClusterSpec = z
     tls_sans: z.array(z.string().min(1).max(253)).max(64).default([]),
     load_balancer: LoadBalancer.default({ vips: [], addresses: {} }),
     rancher: Rancher.optional(),
+    escrow_kubeconfig: z
+      .boolean()
+      .default(false)
+      .describe('A server uploads its kubeconfig, which is all of the cluster; kept sealed'),
     // Said by hand for the OpenAPI document: its generator cannot follow the recursion of z.json().
     settings: z
       .record(z.string(), z.json())

@@ -3,13 +3,15 @@ import { ClusterSpec, Datastore, type LoadBalancer, Rancher } from '../k3s/clust
 import { isRunning } from '../k3s/upgrade.ts'
 import { upgradeWarnings } from '../k3s/upgrade-plan.ts'
 import { versionWarnings } from '../k3s/version-warnings.ts'
-import { type ClusterRow, listNodes, type NodeRow } from '../store/clusters.ts'
+import type { ClusterRow } from '../store/clusters.ts'
 import type { Drizzle } from '../store/database.ts'
 import { findSerial } from '../store/devices.ts'
-import { seconds } from '../store/time.ts'
+import { listShownNodes, readWaitingTasks } from '../store/node-view.ts'
+import { seconds, secondsOrNull } from '../store/time.ts'
 import { listUpgradeNodes, upgradeOf } from '../store/upgrades.ts'
 import type { Vault } from '../store/vault.ts'
 import type { Versioned } from './actor.ts'
+import { type ClusterNode, shownNode } from './node-view.ts'
 import { type UpgradeBody, upgradeBody } from './upgrade-view.ts'
 
 /** A cluster as admins see it: nothing of its tokens, and of its datastore the kind alone. */
@@ -33,22 +35,35 @@ export type ClusterBody = {
   state_since: number
   stuck_reason: string | null
   ca_hash_confirmed: boolean
+  escrow_kubeconfig: boolean
+  /** When a server uploaded it last */
+  kubeconfig_at: number | null
+  /** Of a managed datastore, as last read */
+  bootstrap: 'virgin' | 'locked' | 'ready' | null
+  observed_at: number | null
+  observe_trouble: string | null
+  pods_not_running: number | null
   created_at: number
   updated_at: number
 }
-export type ClusterNode = { name: string; serial: string; role: string; state: string; observed: boolean }
+/** What its servers still have to do for the roll, and what went wrong last */
+export type ClusterTasks = {
+  waiting: number
+  last_failure: { verb: string; subject: string; reason: string; attempts: number; at: number } | null
+}
 /** Which server goes first, and until when its turn lasts. */
 export type ClusterInitializer = { serial: string; until: number }
 export type ShownCluster = Versioned & {
   body: ClusterBody & {
     initializer: ClusterInitializer | null
+    tasks: ClusterTasks
     nodes: ClusterNode[]
     upgrade: UpgradeBody | null
     warnings: string[]
   }
 }
 
-/** Nodes that one answer shows; a larger cluster's are found by `/devices?cluster=`. */
+/** Nodes that one answer shows; a larger cluster's come in pages, `/clusters/{name}/nodes`. */
 const mostNodes = 1_000
 
 export const place = {
@@ -62,11 +77,13 @@ export const place = {
 
 /** @param now Unix seconds */
 export async function showCluster(db: Drizzle, row: ClusterRow, now: number): Promise<ShownCluster> {
-  const nodes: NodeRow[] = await listNodes(db, row.id, mostNodes)
+  const nodes = (await listShownNodes(db, row.id, { limit: mostNodes })).map(shownNode)
+  const { waiting, lastFailure } = await readWaitingTasks(db, row.id)
   const last = upgradeOf(row)
   const upgrade = last && upgradeBody(last, row.name, await listUpgradeNodes(db, row.id), now)
   const initializer = await initializerOf(db, row)
-  const body = { ...clusterBody(row), initializer, nodes, upgrade, warnings: warningsOf(row) }
+  const tasks = { waiting, last_failure: lastFailure }
+  const body = { ...clusterBody(row), initializer, tasks, nodes, upgrade, warnings: warningsOf(row) }
   return { id: row.id, version: row.version, body }
 }
 
@@ -104,6 +121,12 @@ export function clusterBody(row: ClusterRow): ClusterBody {
     state_since: seconds(row.stateSince),
     stuck_reason: row.stuckReason,
     ca_hash_confirmed: row.caHashConfirmedAt !== null,
+    escrow_kubeconfig: row.escrowKubeconfig,
+    kubeconfig_at: secondsOrNull(row.kubeconfigAt),
+    bootstrap: row.bootstrap as ClusterBody['bootstrap'],
+    observed_at: secondsOrNull(row.observedAt),
+    observe_trouble: row.observeTrouble,
+    pods_not_running: row.podsNotRunning,
     created_at: seconds(row.createdAt),
     updated_at: seconds(row.updatedAt),
   }
@@ -133,6 +156,7 @@ export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
     tls_sans: row.tlsSans,
     load_balancer: loadBalancerOf(row),
     ...(row.rancherSealed === null ? {} : { rancher: rancherOf(row.id, row.rancherSealed, vault) }),
+    escrow_kubeconfig: row.escrowKubeconfig,
     settings: row.settings,
     ...(row.registriesSealed === null
       ? {}
@@ -155,6 +179,9 @@ export function columnsOf(id: string, spec: ClusterSpec, vault: Vault) {
     loadBalancer: spec.load_balancer,
     rancherKind: spec.rancher ? (spec.rancher.import ? 'import' : 'install') : null,
     rancherSealed: spec.rancher ? vault.seal(place.rancher(id), JSON.stringify(spec.rancher)) : null,
+    escrowKubeconfig: spec.escrow_kubeconfig,
+    // Who no longer wants it kept wants it gone.
+    ...(spec.escrow_kubeconfig ? {} : { kubeconfigSealed: null, kubeconfigAt: null }),
     settings: spec.settings,
     registriesSealed: spec.registries === undefined ? null : vault.seal(place.registries(id), spec.registries),
   }

@@ -5,19 +5,20 @@ import type { Drizzle } from '../store/database.ts'
 import type { DeviceDetail } from '../store/devices.ts'
 import { type LastEnrollment, lastEnrollments } from '../store/last-enrollment.ts'
 import { listUnfinished, type Unfinished } from '../store/memberships.ts'
+import { listNodesOf, type NodeOfRow } from '../store/node-view.ts'
 import { type ProfileTraits, placementProfiles } from '../store/placements.ts'
 import { seconds, secondsOrNull } from '../store/time.ts'
+import { shownSight } from './node-view.ts'
 
 /** A device as the admin API shows it, and what its ETag is made of. Times are Unix seconds; never a secret. */
 export type ShownDevice = { id: string; version: number; body: DeviceBody }
-export type DeviceBody = ReturnType<typeof toBody> & { unfinished: string[] }
+export type DeviceBody = ReturnType<typeof toBody> & { unfinished: string[]; node: ReturnType<typeof nodeOf> }
 
 /** Shows devices: their deadlines and what they are stuck at are derived now. */
 export async function showDevices(db: Drizzle, details: readonly DeviceDetail[], now: number): Promise<ShownDevice[]> {
-  const last = await lastEnrollments(
-    db,
-    details.map(({ device }) => device.id),
-  )
+  const ids = details.map(({ device }) => device.id)
+  const last = await lastEnrollments(db, ids)
+  const nodes = new Map((await listNodesOf(db, ids)).map((node) => [node.deviceId, node]))
   const traits = await placementProfiles(db, { ids: [...new Set(details.map(({ device }) => device.profileId))] })
   const buried = details.filter(({ device }) => isTombstone(device.state as DeviceState)).map(({ device }) => device.id)
   const unfinished = await listUnfinished(db, buried)
@@ -26,7 +27,8 @@ export async function showDevices(db: Drizzle, details: readonly DeviceDetail[],
     const { id, version, profileId } = detail.device
     const profile = byId.get(profileId) as ProfileTraits
     const left = unfinished.filter(({ deviceId }) => deviceId === id).map(({ what }) => leftOver[what])
-    return { id, version, body: { ...toBody(detail, profile, last.get(id), now), unfinished: left } }
+    const body = { ...toBody(detail, profile, last.get(id), now), unfinished: left, node: nodeOf(nodes.get(id)) }
+    return { id, version, body }
   })
 }
 
@@ -74,6 +76,8 @@ function toBody(detail: DeviceDetail, profile: ProfileTraits, last: LastEnrollme
     updated_at: seconds(device.updatedAt),
   }
 }
+
+const nodeOf = (row: NodeOfRow | undefined) => (row ? shownSight(row) : null)
 
 function progressOf({ device }: DeviceDetail, live: LastEnrollment | undefined): Progress {
   return {

@@ -22,6 +22,18 @@ export const ClusterSummary = z
     state_since: z.int(),
     stuck_reason: z.string().nullable().describe('Why it is `stuck`, and what to do'),
     ca_hash_confirmed: z.boolean().describe('A second source said the same'),
+    escrow_kubeconfig: z.boolean(),
+    kubeconfig_at: z.int().nullable().describe('When a server uploaded it last'),
+    bootstrap: z
+      .enum(['virgin', 'locked', 'ready'])
+      .nullable()
+      .describe('What K3s keeps its CA keys in, as last read from a managed datastore'),
+    observed_at: z
+      .int()
+      .nullable()
+      .describe('When the cluster was last read, or its servers told of it; a minute fine'),
+    observe_trouble: z.string().nullable().describe('What keeps it from being read'),
+    pods_not_running: z.int().nullable(),
     created_at: z.int(),
     updated_at: z.int(),
   })
@@ -49,13 +61,38 @@ const Upgrade = z
   })
   .openapi('Upgrade')
 
-const Node = z.object({
-  name: z.string(),
-  serial: z.string(),
-  role: z.string(),
-  state: z.string(),
-  observed: z.boolean().describe('False: the state is what the device reported'),
-})
+/** What a cluster shows of a Node. */
+export const NodeSight = z
+  .object({
+    ready: z.boolean().nullable().describe('Null: unknown, its kubelet does not report'),
+    since: z.int().nullable().describe('Since when it is ready, or is not'),
+    version: z.string().nullable().describe('Of its kubelet'),
+    source: z.enum(['datastore', 'api', 'server']).describe('Read by this server, or told by one of the cluster’s'),
+    seen_at: z.int().describe('Two minutes fine'),
+    gone_at: z.int().nullable(),
+  })
+  .openapi('NodeSight')
+
+export const Node = z
+  .object({
+    name: z.string(),
+    serial: z.string().nullable(),
+    role: z.string().nullable(),
+    state: z.string().nullable().describe('The device’s'),
+    observed: z.boolean().describe('False: the state is what the device reported'),
+    stranger: z.boolean().describe('No device of the roll explains it'),
+    enrolled: z.boolean().describe('False: a stranger, or the Node of a device whose enrollment ended'),
+    node: NodeSight.nullable().describe('Null: the cluster never showed it'),
+  })
+  .openapi('ClusterNode')
+const Tasks = z
+  .object({
+    waiting: z.int(),
+    last_failure: z
+      .object({ verb: z.string(), subject: z.string(), reason: z.string(), attempts: z.int(), at: z.int() })
+      .nullable(),
+  })
+  .openapi('ClusterTasks')
 const Finding = z
   .object({ severity: z.enum(['error', 'warning', 'note']), code: z.string(), text: z.string() })
   .openapi('Finding')
@@ -66,7 +103,8 @@ export const Cluster = ClusterSummary.extend({
     .object({ serial: z.string(), until: z.int() })
     .nullable()
     .describe('Which server goes first, and until when its turn lasts if it is not heard of'),
-  nodes: z.array(Node).describe('Enrolled devices by name, at most 1,000'),
+  tasks: Tasks.describe('What its servers still have to do for the roll; what failed is tried again'),
+  nodes: z.array(Node).describe('Enrolled devices and Nodes by name, the first 1,000'),
   upgrade: Upgrade.nullable().describe('The upgrade that runs, or ran last'),
   warnings: z
     .array(z.string())

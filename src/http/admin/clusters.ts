@@ -5,8 +5,9 @@ import { checkChangedDatastore, checkNewDatastore } from '../../services/check-d
 import { createCluster } from '../../services/create-cluster.ts'
 import { deleteCluster } from '../../services/delete-cluster.ts'
 import { patchOf } from '../../services/merge-patch.ts'
+import { readNodes } from '../../services/node-view.ts'
 import { readCluster, readClusters } from '../../services/read-clusters.ts'
-import { Cluster, ClusterSummary, nameParam as params } from './cluster-schema.ts'
+import { Cluster, ClusterSummary, Node, nameParam as params } from './cluster-schema.ts'
 import { etag, ifMatch } from './etag.ts'
 import { actor, adminRoute, answer, resource } from './frame.ts'
 import { listOf, PageQuery, page } from './paging.ts'
@@ -65,6 +66,17 @@ const read = adminRoute({
   errors: ['not_found'],
 })
 
+const nodes = adminRoute({
+  method: 'get',
+  path: '/clusters/{name}/nodes',
+  scope: 'read',
+  tags,
+  summary: 'The Nodes that a cluster shows and the devices that are enrolled in it, by name',
+  request: { params, query: PageQuery },
+  responses: { 200: answer('A page', listOf(Node, 'ClusterNodeList')) },
+  errors: ['not_found'],
+})
+
 const change = adminRoute({
   method: 'patch',
   path: '/clusters/{name}',
@@ -116,6 +128,14 @@ export const clusterRoutes = () =>
     .openapi(read, async (c) => {
       const cluster = await readCluster(c.var.context, c.req.valid('param').name)
       return c.json(cluster.body, 200, { ETag: etag(cluster) })
+    })
+    .openapi(nodes, async (c) => {
+      const { limit, cursor } = c.req.valid('query')
+      const rows = await readNodes(c.var.context, c.req.valid('param').name, { after: cursor, limit: limit + 1 })
+      return c.json(
+        page(rows, limit, (row) => row.name),
+        200,
+      )
     })
     .openapi(change, async (c) => {
       const { name } = c.req.valid('param')

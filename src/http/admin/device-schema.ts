@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { assurances, roles } from '../../documents/profile.ts'
 import { anyMembers } from '../../roll/device-input.ts'
 import { deviceStates } from '../../roll/state.ts'
+import { NodeSight } from './cluster-schema.ts'
 
 const time = z.int().nullable()
 
@@ -60,6 +61,7 @@ export const Device = z
     reenroll_granted: z.boolean(),
     must_rejoin: z.boolean().describe('Its cluster was made anew'),
     unfinished: z.array(z.string()).describe('Of one that is revoked or retired: what it has not lost yet'),
+    node: NodeSight.nullable().describe('What its cluster shows of it; null: nothing yet'),
     last_enrollment: LastEnrollment.nullable(),
     created_at: z.int(),
     updated_at: z.int(),

@@ -104,6 +104,7 @@ test('201: shows what was given, what was derived, and where it is', async () =>
     reenroll_granted: false,
     must_rejoin: false,
     unfinished: [],
+    node: null,
     last_enrollment: null,
     created_at: now,
     updated_at: now,
