@@ -18,8 +18,12 @@ export type Desk = {
   report: (token: string, body: unknown) => Promise<Response>
 }
 
-export async function openDesk(): Promise<Desk> {
-  const world = await makeWorld()
+/** @param world a managed one, for clusters on it */
+export async function openDesk(world?: World): Promise<Desk> {
+  return deskOf(world ?? (await makeWorld()))
+}
+
+function deskOf(world: World): Desk {
   const polls = taskPolls(world)
   world.wake = polls.wake
   const app = createApp(world, operationsOf(world), polls)

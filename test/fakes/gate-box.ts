@@ -1,0 +1,113 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { eq } from 'drizzle-orm'
+import postgres, { type Sql } from 'postgres'
+import { loginPassword, loginRole } from '../../src/k3s/datastore-names.ts'
+import { enrollments } from '../../src/store/schema.ts'
+import { testAuthority } from '../postgres.ts'
+import { type Desk, problemOf } from './desk.ts'
+import { FakeDevice } from './device.ts'
+import { addEnrollment } from './enrollment.ts'
+import { bootstrapKey, makeClusterFiles, sealFiles } from './k3s/bootstrap.ts'
+import { addDevice } from './world.ts'
+
+/** K3s' own table (fixtures/k3s-v1.36.3/kine-table.txt). */
+const table = `create table if not exists kine (id bigserial primary key, name text collate "C", created integer, deleted integer,
+  create_revision bigint, prev_revision bigint, lease integer, value bytea, old_value bytea)`
+
+/** A server of a managed cluster that has its document: it redeems as rollcall-node does, and writes what K3s writes. */
+export class GateBox {
+  readonly id: string
+  readonly enrollment: string
+  readonly serial: string
+  readonly #desk: Desk
+  readonly #device: FakeDevice
+  readonly #ticket = randomBytes(32).toString('base64url')
+  readonly #credential = randomBytes(32).toString('base64url')
+
+  private constructor(desk: Desk, device: FakeDevice, id: string, enrollment: string) {
+    this.#desk = desk
+    this.#device = device
+    this.id = id
+    this.enrollment = enrollment
+    this.serial = device.serial
+  }
+
+  static async add(desk: Desk, where: { profile: string; cluster: string }): Promise<GateBox> {
+    const device = new FakeDevice(`BOX-${randomBytes(4).toString('hex')}`)
+    const id = await addDevice(desk.world, device, where)
+    const enrollment = await addEnrollment(desk.world, device.serial, { role: 'server' })
+    const box = new GateBox(desk, device, id, enrollment)
+    const hash = (secret: string) => createHash('sha256').update(secret).digest()
+    await desk.world.db
+      .update(enrollments)
+      .set({ joinHash: hash(box.#ticket), nodeHash: hash(box.#credential), thumbprint: device.thumbprint })
+      .where(eq(enrollments.id, enrollment))
+    return box
+  }
+
+  async redeem(): Promise<Response> {
+    return this.#desk.redeem(this.#ticket, this.#device.joinProof(await this.#desk.nonce(), this.#ticket))
+  }
+
+  /** `200`, or status and code of the refusal. */
+  async ask(): Promise<string> {
+    const answer = await this.redeem()
+    return answer.status === 200 ? '200' : `${answer.status} ${(await problemOf(answer)).code}`
+  }
+
+  /** `PUT /v1/nodes`. */
+  async says(caHash: string): Promise<number> {
+    const body = JSON.stringify({ ca_hash: caHash, nodes: [], pods_not_running: 0 })
+    const headers = { authorization: `Bearer ${this.#credential}` }
+    return (await this.#desk.app.request('/v1/nodes', { method: 'PUT', body, headers })).status
+  }
+
+  /** A session as kine opens one. */
+  async session(): Promise<Sql> {
+    const { port } = new URL(this.#desk.world.url)
+    return postgres({
+      host: '127.0.0.1',
+      port: Number(port),
+      ssl: { ca: await testAuthority(), servername: 'localhost' } as never,
+      user: loginRole(this.enrollment),
+      password: loginPassword(this.#desk.world.keys.nodePassword, this.enrollment),
+      database: 'rollcall_k3s',
+      max: 1,
+      connect_timeout: 5,
+      fetch_types: false,
+      onnotice: () => {},
+    })
+  }
+
+  /** Whether it may write to its cluster's datastore now. */
+  async canWrite(): Promise<boolean> {
+    const sql = await this.session()
+    try {
+      await sql.unsafe('create table if not exists probe (x int)')
+      return true
+    } catch {
+      return false
+    } finally {
+      await sql.end({ timeout: 1 })
+    }
+  }
+
+  /** K3s took the lock of the first server. */
+  async lock(sql: Sql, token: string): Promise<void> {
+    await sql.unsafe(table)
+    await this.#write(sql, token, Buffer.alloc(0))
+  }
+
+  /** K3s made the cluster. @returns its CA, PEM */
+  async finish(sql: Sql, token: string): Promise<string> {
+    await sql.unsafe(table)
+    const files = await makeClusterFiles(token)
+    await this.#write(sql, token, sealFiles(token, files, new Date()))
+    return files.ServerCA as string
+  }
+
+  async #write(sql: Sql, token: string, value: Buffer): Promise<void> {
+    await sql`insert into kine (name, created, deleted, create_revision, prev_revision, lease, value)
+      values (${bootstrapKey(token)}, 1, 0, 0, 0, 0, ${value})`
+  }
+}
