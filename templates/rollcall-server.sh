@@ -23,10 +23,8 @@ redeem() {
         token=$(head -c 99 "$W/body")
         [ "${#token}" -eq 64 ] || return 1
         case $token in *[!0-9a-f]*) return 1 ;; esac
-        start=$(header rollcall-start)
-        begin || return
-        DETAIL='cannot write the token'
-        echo "$token" | keep "$ETC/rancher/k3s/token" && echo | keep "$STEPS/redeemed" && DETAIL=''
+        DETAIL="cannot write to $ETC/rancher"
+        begin && echo "$token" | keep "$ETC/rancher/k3s/token" && echo | keep "$STEPS/redeemed" && DETAIL=''
         return
         ;;
       '401 token_invalid'*) return 2 ;;
@@ -46,22 +44,15 @@ redeem() {
   done
 }
 
-# Who begins a cluster is known only now: with embedded etcd it is told to K3s in a file of its own, and the first brings the cluster's manifests.
+# Who begins a cluster is known only now: with embedded etcd it is told to K3s in a file of its own.
 begin() {
-  DETAIL="the server did not say how to start embedded etcd (${start:-nothing})"
-  case $ROLLCALL_DATASTORE/$start in
-    embedded-etcd/init) echo 'cluster-init: "true"' ;;
-    embedded-etcd/join) printf 'server: "%s"\n' "$ROLLCALL_API" ;;
-    embedded-etcd/*) return 1 ;;
-  esac >"$W/start"
-  DETAIL="cannot write to $ETC/rancher and $DATA"
-  drop_in=$ETC/rancher/k3s/config.yaml.d/50-rollcall.yaml
-  [ ! -s "$W/start" ] || { mkdir -p "${drop_in%/*}" && keep "$drop_in" <"$W/start"; } || return
-  for one in "$ETC/rollcall/manifests"/*; do
-    if [ "$start" = join ] || [ ! -e "$one" ]; then break; fi
-    mkdir -p "$DATA/server/manifests" && keep "$DATA/server/manifests/${one##*/}" <"$one" || return
-  done
-  rm -rf "$ETC/rollcall/manifests"
+  case $ROLLCALL_DATASTORE/$(header rollcall-start) in
+    embedded-etcd/init) first='cluster-init: "true"' ;;
+    embedded-etcd/join) first="server: \"$ROLLCALL_API\"" ;;
+    embedded-etcd/*) DETAIL='the server did not say how to start embedded etcd' && return 1 ;;
+    *) return 0 ;;
+  esac
+  mkdir -p "$ETC/rancher/k3s/config.yaml.d" && echo "$first" | keep "$ETC/rancher/k3s/config.yaml.d/50-rollcall.yaml"
 }
 
 # What shows that this machine claimed: its key's signature, or without a key one number that stays the same.
@@ -85,7 +76,7 @@ $extra
 END
 }
 
-shown='' shown_at=-99 looked=-99 noted=''
+shown='' shown_at=-99 looked=-99 wished=-9999 noted=''
 
 # A task that is run, to the letter; whatever else comes is refused.
 label='[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
@@ -107,10 +98,11 @@ END
 # shellcheck disable=SC2016 # sed's
 ca_hash() {
   ca=$DATA/server/tls/server-ca.crt
-  case $(grep -c '^-----BEGIN' "$ca") in
-    1) cat "$ca" ;;
-    *) sed -n '/^-----BEGIN/h;/^-----BEGIN/!H;${g;p;}' "$ca" | openssl x509 -outform DER ;;
-  esac | openssl dgst -sha256 -r | cut -d ' ' -f 1
+  case $(grep -c '^-----BEGIN' "$ca" 2>"$W/why") in
+    '' | 0) return 1 ;;
+    1) cp "$ca" "$W/ca" ;;
+    *) sed -n '/^-----BEGIN/h;/^-----BEGIN/!H;${g;p;}' "$ca" | openssl x509 -outform DER >"$W/ca" ;;
+  esac && openssl dgst -sha256 -r "$W/ca" | cut -d ' ' -f 1
 }
 
 # The Nodes as JSON, one a line. A kubelet may call its version what it likes: kubectl quotes it, and what is not plain is left out.
@@ -132,8 +124,8 @@ observe() {
   nodes=$(see) || return
   looked=$(uptime)
   [ "$nodes" != "$shown" ] || [ $((looked - shown_at)) -ge 60 ] || return 0
-  pods=$(pods) || return
-  printf '{"ca_hash":"%s","nodes":[%s],"pods_not_running":%d}' "$(ca_hash)" "$(printf %s "$nodes" | tr '\n' ,)" "$pods" >"$W/report"
+  pods=$(pods) && hash=$(ca_hash) || return
+  printf '{"ca_hash":"%s","nodes":[%s],"pods_not_running":%d}' "$hash" "$(printf %s "$nodes" | tr '\n' ,)" "$pods" >"$W/report"
   ask PUT /v1/nodes --max-time 30 -H 'Content-Type: application/json' --data-binary @"$W/report"
   [ "$status" = 204 ] || return 0
   shown=$nodes shown_at=$looked
@@ -142,10 +134,24 @@ observe() {
   status=204
 }
 
+# What one server brings into its cluster, found and applied by K3s. It holds credentials, so no document has it; an admin may give it later.
+manifests_of_the_roll() {
+  [ ! -e "$STEPS/manifests" ] && [ $(($(uptime) - wished)) -ge 3600 ] || return 0
+  ask GET /v1/manifests
+  case $status in
+    200) mkdir -p "$DATA/server/manifests" && keep "$DATA/server/manifests/rollcall.yaml" <"$W/body" && : >"$STEPS/manifests" ;;
+    204 | 404) ;;
+    *) return 0 ;;
+  esac
+  wished=$(uptime)
+}
+
 # For k3s.ready: what an admin would look at first.
 summary() {
   nodes=$(see) && pods=$(pods) || return 0
-  DETAIL="nodes ready $(printf '%s\n' "$nodes" | grep -c '"ready":true')/$(printf '%s\n' "$nodes" | grep -c .), pods not running $((pods))"
+  ready=$(printf '%s\n' "$nodes" | grep -c '"ready":true')
+  all=$(printf '%s\n' "$nodes" | grep -c .)
+  DETAIL="nodes ready $ready/$all, pods not running $((pods))"
 }
 
 # What Kubernetes is told for verb $1; standard input has a task a line, and what it is about.
@@ -238,6 +244,7 @@ tasks() {
       pause 20
       continue
     fi
+    manifests_of_the_roll
     asked=$(uptime)
     ask GET '/v1/tasks?wait=25'
     case $status in

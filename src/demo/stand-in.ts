@@ -6,6 +6,11 @@ import type { AddressInfo } from 'node:net'
 const k3s = `#!/bin/sh
 # Stand-in for K3s in the demo of Rollcall.
 case "$*" in
+  *'get nodes'*)
+    mkdir -p "$ROLLCALL_DATA/server/tls"
+    echo '-----BEGIN CERTIFICATE----- of a stand-in' >"$ROLLCALL_DATA/server/tls/server-ca.crt"
+    ;;
+  *'get pods'*) ;;
   *'get node'*) printf True ;;
   *) echo 'k3s version v1.36.3+k3s1 (a stand-in)' ;;
 esac
@@ -18,7 +23,9 @@ echo "stand-in installer: version $INSTALL_K3S_VERSION, role $INSTALL_K3S_EXEC"
 
 /** Programs that would change the machine of whoever looks: harmless while the demo's box runs. */
 export const harmless: Readonly<Record<string, string>> = {
-  systemctl: '#!/bin/sh\nexit 0\n',
+  systemctl: `#!/bin/sh
+case "$*" in *firewalld* | *is-enabled*) exit 1 ;; esac
+`,
   timedatectl: '#!/bin/sh\nexit 1\n',
 }
 

@@ -2,7 +2,7 @@ import type { Json, Role } from './profile.ts'
 
 /**
  * All that a template can say: plain JSON, made by services/compose-document.ts for one device and one enrollment.
- * Secrets stand in `secret`, `k3s.files`, `k3s.manifests` and `k3s.registries` alone, so that previews and the stored redacted copy can tell them apart.
+ * Secrets stand in `secret`, `k3s.files` and `k3s.registries` alone, so that previews and the stored redacted copy can tell them apart.
  */
 export type DocumentInput = {
   device: { serial: string; hostname: string; labels: Record<string, string>; vars: Record<string, Json>; note: string }
@@ -38,8 +38,6 @@ export type DocumentInput = {
     images: Archive[]
     /** Text of /etc/rancher/k3s/registries.yaml; empty: there is none */
     registries: string
-    /** Server: what the first of a cluster brings into it at its start. `name` is that of the file, e.g. rancher.yaml. */
-    manifests: { name: string; content: string }[]
     /** K3s' SELinux policy package by release of Enterprise Linux (el8, el9); empty: K3s' own repository has it */
     selinux: { release: string; url: string; sha256: string }[]
     /** What a node's firewall must let in (`6443/tcp`), and the networks of pods and services, which it must trust */

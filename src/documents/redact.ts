@@ -11,7 +11,6 @@ export function redactInput(input: DocumentInput): DocumentInput {
       config: endpoint === undefined ? k3s.config : k3s.config.replaceAll(endpoint, '<datastore endpoint>'),
       token: k3s.token && '<join token>',
       files: k3s.files.map(({ path, content }) => ({ path, content: isKey(content) ? '<private key>' : content })),
-      manifests: k3s.manifests.map(({ name }) => ({ name, content: '<manifest>' })),
       registries: k3s.registries && '<registries>',
     },
     secret: {
@@ -64,10 +63,7 @@ function secretsOf(input: DocumentInput): [secret: string, placeholder: string][
       .flatMap((content) => content.split('\n'))
       .filter((line) => line.length > 15 && !line.startsWith('-----'))
       .map((line): [string, string] => [line, '<private key>']),
-    // By line, since a template may indent them. A copy that an earlier version kept has neither. What is short says nothing, but for a password in registries.yaml.
-    ...(k3s.manifests ?? [])
-      .flatMap(({ content }) => linesOf(content, 15))
-      .map((line): [string, string] => [line, '<manifest>']),
+    // By line, since a template may indent them. A copy that an earlier version kept has none.
     ...linesOf(k3s.registries ?? '', 8).map((line): [string, string] => [line, '<registries>']),
   ]
   return all.filter(([text]) => text !== '')

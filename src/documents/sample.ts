@@ -46,7 +46,6 @@ export function sampleInput(spec: ProfileSpec, role: Role, kind: 'plain' | 'host
       env: server ? { KINE_DATASTORE_MAX_OPEN_CONNECTIONS: '30' } : {},
       images: [{ arch: 'amd64', url: 'https://example.net/images.tar.zst', sha256: hash }],
       registries: 'mirrors:\n  "*":\n    endpoint: ["https://example.net"]\n',
-      manifests: server ? [{ name: 'extra.yaml', content: 'kind: Namespace\n' }] : [],
       selinux: [{ release: 'el9', url: 'https://example.net/k3s-selinux.rpm', sha256: hash }],
       firewall: { ports: ['10250/tcp', '8472/udp'], networks: ['10.42.0.0/16', '10.43.0.0/16'] },
       container: null,

@@ -29,7 +29,6 @@ export function inputShape(vars: Readonly<Record<string, Json>>): Shape {
           files: { list: { fields: texts('path', 'content') } },
           env: { names: 'scalar' },
           images: { list: binary },
-          manifests: { list: { fields: texts('name', 'content') } },
           selinux: { list: { fields: texts('release', 'url', 'sha256') } },
           firewall: { fields: { ports: { list: 'scalar' }, networks: { list: 'scalar' } } },
           container: { fields: texts('image', 'quadlet') },

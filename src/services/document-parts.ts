@@ -68,7 +68,6 @@ export function sharedParts(deps: DocumentDeps, { profile, cluster, role }: Comp
       env,
       images,
       registries: cluster.registries ?? '',
-      manifests: [],
       selinux,
       firewall: firewall(role, cluster.datastore.kind, cluster.settings),
     },

@@ -1,4 +1,5 @@
 import type { SeenNode } from '../roll/sighting.ts'
+import { lacksKubeconfig } from '../store/kubeconfig.ts'
 import type { NodeHolder } from '../store/node-credentials.ts'
 import { notePods } from '../store/nodes.ts'
 import type { Context } from './context.ts'
@@ -14,11 +15,22 @@ export type NodesReport = {
   podsNotRunning: number
 }
 
-/** Takes in what a server tells of its own cluster, and of no other: its CA hash, Nodes and pods. Keeps the initializer's turn. */
-export async function reportNodes(context: Context, holder: NodeHolder, report: NodesReport): Promise<void> {
+/** Seconds after which a kubeconfig is asked for anew: K3s renews its certificate once a year. */
+const kubeconfigAge = 30 * 86_400
+
+/**
+ * Takes in what a server tells of its own cluster, and of no other: its CA hash, Nodes and pods. Keeps the initializer's turn.
+ * @returns what the server shall upload
+ */
+export async function reportNodes(
+  context: Context,
+  holder: NodeHolder,
+  report: NodesReport,
+): Promise<'kubeconfig' | undefined> {
   const { clusterId, deviceId } = holder
   await renewLease(context, { clusterId, deviceId })
   await learnCaHash(context, { clusterId, caHash: report.caHash, from: { deviceId } })
   await recordNodes(context, { clusterId, source: 'server', nodes: report.nodes, complete: true })
   await notePods(context.sql, clusterId, report.podsNotRunning)
+  return (await lacksKubeconfig(context.sql, clusterId, context.now() - kubeconfigAge)) ? 'kubeconfig' : undefined
 }

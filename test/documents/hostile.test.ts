@@ -29,7 +29,6 @@ const inputOf = (base: DocumentInput) =>
         datastore: text(),
         images: [{ arch: 'amd64', url: text(), sha256: text() }],
         registries: `r${text()}`,
-        manifests: k3s.unit === 'k3s' ? [{ name: 'extra.yaml', content: text() }] : [],
         selinux: [{ release: 'el9', url: text(), sha256: text() }],
         firewall: { ports: [text()], networks: [text(), text()] },
         install: {
@@ -68,9 +67,6 @@ function expectedFiles(input: DocumentInput): Record<string, string> {
     ...(k3s.token ? { '/etc/rancher/k3s/token': lines(k3s.token) } : {}),
     '/etc/rancher/k3s/registries.yaml': lines(k3s.registries),
     ...Object.fromEntries(k3s.files.map(({ path, content }) => [path, lines(content)])),
-    ...Object.fromEntries(
-      k3s.manifests.map(({ name, content }) => [`/etc/rollcall/manifests/${name}`, lines(content)]),
-    ),
   }
 }
 

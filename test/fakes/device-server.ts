@@ -55,6 +55,8 @@ export class DeviceServer {
   /** The roll wants the cluster's kubeconfig. */
   escrow = false
   kubeconfig: string | undefined
+  /** What this server is given to bring into its cluster */
+  manifests: string | undefined
   /** Milliseconds that a poll is held for want of tasks. */
   hold = 200
   /** Unix seconds */
@@ -134,6 +136,7 @@ export class DeviceServer {
       if (path === '/v1/join') return await this.#join(body, request)
       if (path === `/v1/report/${this.reportToken}`) return this.#report(body)
       if (path === '/v1/nodes') return this.#nodes(body, request)
+      if (path === '/v1/manifests') return this.#manifests(request)
       if (path === '/v1/kubeconfig') return this.#kubeconfig(body, request)
       if (path.startsWith('/v1/tasks')) return await this.#tasks(body, request)
       const file = this.downloads.get(path)
@@ -219,6 +222,12 @@ export class DeviceServer {
     const wants: Record<string, string> =
       this.escrow && this.kubeconfig === undefined ? { 'Rollcall-Want': 'kubeconfig' } : {}
     return { status: 204, headers: wants, body: '' }
+  }
+
+  #manifests(request: IncomingMessage): Reply {
+    this.#authorize(request)
+    if (this.manifests === undefined) return { status: 204, headers: {}, body: '' }
+    return { status: 200, headers: { 'Content-Type': 'application/yaml' }, body: this.manifests }
   }
 
   #kubeconfig(body: string, request: IncomingMessage): Reply {

@@ -139,21 +139,6 @@ for (const [name, shell] of shells) {
     assert.not(existsSync(node.path('etc/rancher/k3s/config.yaml.d')))
   })
 
-  test('the first server brings the manifests, the others forget them', async () => {
-    for (const [start, brought] of [
-      ['init', true],
-      ['join', false],
-    ] as const) {
-      server.enrollment = `enr_${start}`
-      node.document('server', { ROLLCALL_DATASTORE: 'managed' })
-      node.write('etc/rollcall/manifests/rancher.yaml', 'kind: Namespace\n', 0o600)
-      server.start = start
-      await passes()
-      assert.is(existsSync(node.path('data/server/manifests/rancher.yaml')), brought, start)
-      assert.not(existsSync(node.path('etc/rollcall/manifests')))
-    }
-  })
-
   test("the cluster's CA hash is told before the node counts as ready, and its service is started", async () => {
     node.document('server')
     await passes()
@@ -179,6 +164,14 @@ for (const [name, shell] of shells) {
     node.write('pods', 'pod/a\n')
     await passes()
     assert.is(detail('k3s.ready', 'ok'), 'nodes ready 1/2, pods not running 1')
+    assert.is(detail('k3s.join', 'ok'), '')
+  })
+
+  test('ready says so too where no Node is listed yet', async () => {
+    node.document('server')
+    node.write('nodes', '')
+    await passes()
+    assert.is(detail('k3s.ready', 'ok'), 'nodes ready 0/0, pods not running 0')
   })
 
   test('a lost answer to the proof is asked for again with the same bytes', async () => {

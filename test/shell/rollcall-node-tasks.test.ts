@@ -1,5 +1,5 @@
 import { createHash, X509Certificate } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { suite } from '../suite.ts'
@@ -273,6 +273,23 @@ for (const [name, shell] of shells) {
     start()
     await until(() => server.sightings.length === 1)
     assert.is(server.sightings[0]?.ca_hash, sha256(new X509Certificate(stdout).raw))
+  })
+
+  test('what the roll gives it for its cluster is put where K3s finds it, for root alone, and is not asked for again', async () => {
+    server.manifests = 'kind: Namespace\n'
+    server.plan('/v1/manifests', { status: 503, body: 'busy' })
+    start()
+    await until(() => server.requests('/v1/tasks?wait=25').length >= 4)
+    const file = 'data/server/manifests/rollcall.yaml'
+    assert.is(node.read(file), 'kind: Namespace\n')
+    assert.is(statSync(node.path(file)).mode & 0o777, 0o600)
+    assert.is(server.requests('/v1/manifests').length, 2)
+  })
+
+  test('a server that is given none does not ask at each poll', async () => {
+    start()
+    await until(() => server.requests('/v1/tasks?wait=25').length >= 4)
+    assert.is(server.requests('/v1/manifests').length, 1)
   })
 
   test('the kubeconfig leaves the node when the server asks for it, and then once', async () => {

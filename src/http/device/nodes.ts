@@ -9,7 +9,7 @@ import { nodeCredential } from './node-credential.ts'
 
 export type NodeDeps = {
   nodes: NodeCredentials
-  reportNodes: (holder: NodeHolder, report: NodesReport) => Promise<void>
+  reportNodes: (holder: NodeHolder, report: NodesReport) => Promise<'kubeconfig' | undefined>
   keepKubeconfig: (holder: NodeHolder, upload: KubeconfigUpload) => Promise<void>
   firstManifests: (holder: NodeHolder) => Promise<string | undefined>
 }
@@ -35,7 +35,9 @@ export const nodeRoutes = ({ nodes, reportNodes, keepKubeconfig, firstManifests 
   new Hono()
     .put('/v1/nodes', async (c) => {
       const holder = await nodes.check(nodeCredential(c))
-      await reportNodes(holder, readReport(await text(c, limits.nodes)))
+      const wanted = await reportNodes(holder, readReport(await text(c, limits.nodes)))
+      // A kubeconfig is all of a cluster: no server offers its own.
+      if (wanted) c.header('Rollcall-Want', wanted)
       return c.body(null, 204)
     })
     .get('/v1/manifests', async (c) => {

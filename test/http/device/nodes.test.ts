@@ -141,3 +141,14 @@ test('204 and the kubeconfig is kept, sealed', async () => {
     kubeconfig,
   )
 })
+
+test('204 and a kubeconfig is asked for where the cluster keeps one, until there is one, and again after a month', async () => {
+  const wanted = async (node: ClusterNode) => (await node.putNodes(report())).headers.get('rollcall-want')
+  assert.is(await wanted((await site()).node), null)
+  const { node } = await site({ escrowKubeconfig: true })
+  assert.is(await wanted(node), 'kubeconfig')
+  await node.ask('PUT', '/v1/kubeconfig', kubeconfig)
+  assert.is(await wanted(node), null)
+  desk.world.clock.now += 31 * 86_400
+  assert.is(await wanted(node), 'kubeconfig')
+})
