@@ -8,6 +8,11 @@ import { type Source, SourceBroke } from './source.ts'
 /** Times that a broken download is taken up again. */
 const attempts = 5
 
+/** The disk is full. */
+export class NoRoom extends Error {
+  override readonly name = 'NoRoom'
+}
+
 export type Wanted = { name: string; sha256: string }
 
 /** Where a file of a mirror lies, by its hash: it is there whole, or not at all. */
@@ -32,10 +37,19 @@ export async function keepFile(root: string, source: Source, wanted: Wanted): Pr
   } catch (error) {
     if (!isFull(error)) throw error
     await rm(part, { force: true })
-    throw new Error(
+    throw new NoRoom(
       `${root}: no room for ${wanted.name} (${(error as NodeJS.ErrnoException).code}); nothing of it was kept`,
     )
   }
+}
+
+/** A file's SHA-256, before anything of it is kept. @throws Error if it is not there */
+export async function hashFile(source: Source, name: string): Promise<string> {
+  const opened = await source.open(name)
+  if (!opened) throw new Error(`${source.place(name)} is not there`)
+  const hash = createHash('sha256')
+  for await (const chunk of opened.bytes) hash.update(chunk)
+  return hash.digest('hex')
 }
 
 /** Releases are public, and the server may run under another account than who fills its mirror: whatever the umask, all may read. */
@@ -79,15 +93,14 @@ const mismatch = (place: string, got: string, wanted: string) =>
 
 /** Appends what is missing. @returns the hash of all of it, and whether a part was there before */
 async function fetchRest(part: string, source: Source, name: string): Promise<{ sha256: string; resumed: boolean }> {
-  const file = await open(part, 'a+', 0o644)
+  const had = (await stat(part).catch(() => undefined))?.size ?? 0
+  const opened = await source.open(name, had)
+  if (!opened) throw new Error(`${source.place(name)} is not there`)
+  const resumed = had > 0 && opened.from === had
+  const hash = resumed ? await hashOf(part) : createHash('sha256')
+  const file = await open(part, resumed ? 'a' : 'w', 0o644)
   try {
     await file.chmod(0o644)
-    const { size: had } = await file.stat()
-    const opened = await source.open(name, had)
-    if (!opened) throw new Error(`${source.place(name)} is not there`)
-    const resumed = had > 0 && opened.from === had
-    if (!resumed) await file.truncate(0)
-    const hash = resumed ? await hashOf(part) : createHash('sha256')
     await append(file, opened.bytes, hash)
     await file.sync()
     return { sha256: hash.digest('hex'), resumed }

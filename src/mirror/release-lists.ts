@@ -13,8 +13,9 @@ export type ReleaseLists = {
   spec: VersionSpec
   /** Files of the release by name: the list that names each, and its hash */
   listed: Map<string, { sha256: string; list: string }>
-  /** The texts that were read, by file name */
+  /** Lists and script that were read, by file name, and their own hashes */
   texts: Map<string, Buffer>
+  hashes: Map<string, string>
   /** Where the install script came from, and whether a list of its own vouched for it */
   script: { place: string; vouched: boolean }
 }
@@ -47,10 +48,11 @@ export async function readRelease({ version, architectures, source, scripts }: R
   if (texts.size === 0) throw new Error(`${source.place(sumsName(architectures[0] as Architecture))} is not there`)
   const script = await readScript(scripts)
   texts.set(installScript, script.text)
-  const hashes = new Map([...listed].map(([name, { sha256 }]) => [name, sha256]))
-  const spec = versionOf(version, hashes.set(installScript, script.sha256))
+  const hashes = new Map([...texts].map(([name, text]) => [name, sha256Of(text)]))
+  const named = [...listed].map(([name, { sha256 }]) => [name, sha256] as const)
+  const spec = versionOf(version, new Map([...named, [installScript, script.sha256]]))
   if (!spec) throw new Error(`${version}: the lists name no binary of K3s`)
-  return { spec, listed, texts, script: { place: scripts.place(installScript), vouched: script.vouched } }
+  return { spec, listed, texts, hashes, script: { place: scripts.place(installScript), vouched: script.vouched } }
 }
 
 function add(listed: ReleaseLists['listed'], name: string, entry: { sha256: string; list: string }): void {
@@ -62,7 +64,7 @@ function add(listed: ReleaseLists['listed'], name: string, entry: { sha256: stri
 async function readScript(scripts: Source): Promise<{ text: Buffer; sha256: string; vouched: boolean }> {
   const text = await readSmall(scripts, installScript, mostScript)
   if (!text) throw new Error(`${scripts.place(installScript)} is not there`)
-  const sha256 = createHash('sha256').update(text).digest('hex')
+  const sha256 = sha256Of(text)
   const name = `${installScript}.sha256sum`
   const sums = await readSmall(scripts, name, mostList)
   if (sums && readList(sums, name).get(installScript) !== sha256) {
@@ -70,6 +72,8 @@ async function readScript(scripts: Source): Promise<{ text: Buffer; sha256: stri
   }
   return { text, sha256, vouched: sums !== undefined }
 }
+
+const sha256Of = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 function readList(text: Buffer, name: string): Map<string, string> {
   try {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, lstat, open } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** A file that is being read. The bytes may begin before the place that was asked for, and then `from` says where. */
@@ -9,6 +9,7 @@ export type Opened = { from: number; bytes: AsyncIterable<Uint8Array> }
 export type Source = {
   /** Where a file lies, for people */
   place: (name: string) => string
+  has: (name: string) => Promise<boolean>
   /**
    * Opens a file, from a byte on where it can.
    * @returns undefined if it is not there
@@ -41,6 +42,7 @@ export function directorySource(directory: string): Source {
   const place = (name: string) => join(directory, name)
   return {
     place,
+    has: async (name) => (await lstat(place(name)).catch(() => undefined))?.isFile() ?? false,
     open: async (name, from = 0) => {
       const file = await openFile(place(name))
       if (!file) return undefined
@@ -64,4 +66,23 @@ async function openFile(path: string): Promise<FileHandle | undefined> {
     throw new Error(`${path} cannot be read: ${message}`)
   }
   throw new Error(`${path} is no file`)
+}
+
+/** What is in memory already. */
+export function memorySource(texts: ReadonlyMap<string, Uint8Array>): Source {
+  return {
+    place: (name) => name,
+    has: async (name) => texts.has(name),
+    open: async (name) => {
+      const text = texts.get(name)
+      return (
+        text && {
+          from: 0,
+          bytes: (async function* () {
+            yield text
+          })(),
+        }
+      )
+    },
+  }
 }

@@ -10,7 +10,7 @@ export function urlSource(base: string): Source {
 
 /** Files whose URLs do not follow from their names. */
 export function fixedUrls(urlOf: (name: string) => string): Source {
-  return { place: urlOf, open: (name, from = 0) => openUrl(urlOf(name), from) }
+  return { place: urlOf, has: (name) => answers(urlOf(name)), open: (name, from = 0) => openUrl(urlOf(name), from) }
 }
 
 async function openUrl(url: string, from: number): Promise<Opened | undefined> {
@@ -26,12 +26,19 @@ async function openUrl(url: string, from: number): Promise<Opened | undefined> {
   return { from: response.status === 206 ? from : 0, bytes: watched(response.body as never, url, abort) }
 }
 
-async function ask(url: string, from: number, abort: AbortController): Promise<Response> {
+async function answers(url: string): Promise<boolean> {
+  const response = await ask(url, 0, new AbortController(), 'HEAD')
+  if (response.ok) return true
+  if (response.status === 404 || response.status === 410) return false
+  throw refusal(url, response.status)
+}
+
+async function ask(url: string, from: number, abort: AbortController, method = 'GET'): Promise<Response> {
   const timer = setTimeout(() => abort.abort(), stall)
   // Without it a proxy may compress, and bytes would not be those of the file.
   const headers = { 'accept-encoding': 'identity', ...(from > 0 ? { range: `bytes=${from}-` } : {}) }
   try {
-    return await fetch(url, { headers, signal: abort.signal })
+    return await fetch(url, { method, headers, signal: abort.signal })
   } catch (error) {
     throw broke(url, error)
   } finally {
