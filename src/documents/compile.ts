@@ -1,15 +1,17 @@
 import { AppError } from '../errors.ts'
 import { Budget } from './budget.ts'
 import { checkCloudConfig, checkCloudConfigText, parseCloudConfig } from './cloud-init.ts'
-import { compileTemplate } from './engine.ts'
+import { compileTemplate, limits } from './engine.ts'
 import { checkIgnition, parseIgnition } from './ignition.ts'
-import type { DocumentInput, RenderedDocument } from './input.ts'
+import type { DocumentInput } from './input.ts'
+import { Marks } from './marks.ts'
+import { Pattern, type Writing } from './pattern.ts'
 import type { Builtin, ProfileSpec } from './profile.ts'
-import { fill, isSound, marksAreLeaves, type Skeleton, withValues } from './skeleton.ts'
+import { type ContentType, RenderedDocument } from './rendered.ts'
+import { isSound, marksAreLeaves, saysItself, withScalars } from './skeleton.ts'
 import type { Program } from './syntax.ts'
 import { type Reason, templateError } from './template-error.ts'
 import { type Files, TemplateFiles } from './template-files.ts'
-import type { RenderState } from './template-helpers.ts'
 
 /** What comes with Rollcall: the built-in documents, and the texts that templates may bring in by name. Read once at start. */
 export type Builtins = { documents: Readonly<Record<Builtin, string>>; files: Files }
@@ -27,13 +29,12 @@ export type CompiledDocument = {
 }
 
 type Format = {
-  contentType: RenderedDocument['contentType']
+  contentType: ContentType
   parse: (text: string) => unknown
   checkText: (text: string) => Reason[]
   check: (parsed: unknown) => Reason[]
-  body: (text: () => string, parsed: unknown) => string
-  /** Whether the rendered text is the document, so that what is the same in all of them may be put in last. */
-  isText: boolean
+  /** Whether the rendered text is the document, or what it says as JSON. */
+  writing: Writing
 }
 
 const formats: Record<ProfileSpec['document'], Format> = {
@@ -42,21 +43,16 @@ const formats: Record<ProfileSpec['document'], Format> = {
     parse: parseCloudConfig,
     checkText: checkCloudConfigText,
     check: checkCloudConfig,
-    body: (text) => text(),
-    isText: true,
+    writing: 'text',
   },
   ignition: {
     contentType: 'application/vnd.coreos.ignition+json;version=3.3.0',
     parse: parseIgnition,
     checkText: () => [],
     check: checkIgnition,
-    body: (_, parsed) => `${JSON.stringify(parsed)}\n`,
-    isText: false,
+    writing: 'json',
   },
 }
-
-/** Skeletons kept a document: one is the rule; a template that branches by device has a few. */
-const kept = 16
 
 /**
  * Compiles a profile's template, once a revision.
@@ -70,49 +66,91 @@ export function compileDocument(
   const files = new TemplateFiles(builtins.files)
   const template = compileTemplate(source, files)
   const format = formats[spec.document]
-  const skeletons = new Map<string, Learned>()
-  const fresh = (values?: RenderState['values']): RenderState => ({
-    budget: new Budget(),
-    values,
-    depth: 0,
-    fileMarks: { allowed: format.isText && values !== undefined, set: 0, sound: true },
-  })
+  const skeletons = new Skeletons()
 
   const renderWhole = (input: DocumentInput) => {
-    const text = template.run(input, fresh())
+    const text = template.run(input, { budget: new Budget(), marks: undefined, depth: 0 })
     refuse(format.checkText(text))
     const parsed = parse(format, text)
     refuse(format.check(parsed))
-    return { parsed, body: format.body(() => text, parsed), contentType: format.contentType }
+    return Object.assign(new RenderedDocument(format.contentType, [written(format, text, parsed)]), { parsed })
+  }
+
+  // The first document of a skeleton is made both ways, and is the same, or the skeleton is none.
+  const proved = (marks: Marks, input: DocumentInput, skeleton: Skeleton | undefined) => {
+    const through = skeleton && fill(format, skeleton, marks)
+    return through?.bytes.equals(renderWhole(input).bytes) ? skeleton : undefined
   }
 
   const render = (input: DocumentInput) => {
-    const values: Skeleton['values'] = []
-    const state = fresh(values)
-    const skeleton = { values, text: template.run(input, state) }
-    const learned = state.fileMarks.sound && (skeletons.get(skeleton.text) ?? learn(format, skeleton, skeletons))
-    if (!learned || learned.values !== values.length) return bare(renderWhole(input))
-    const document = withValues(learned.parsed, values)
-    refuse(format.check(document))
-    const body = format.body(() => fill(skeleton, files), document)
-    refuse(format.checkText(body))
-    return { body, contentType: format.contentType }
+    const marks = new Marks()
+    const text = template.run(input, { budget: new Budget(), marks, depth: 0 })
+    const skeleton = marks.sound
+      ? skeletons.find(text, () => proved(marks, input, learn(format, text, marks, files)))
+      : undefined
+    const document = skeleton && fill(format, skeleton, marks)
+    // What a skeleton cannot say is looked at whole: either there is nothing wrong with it, or this says what.
+    return document ?? renderWhole(input)
   }
 
   return { program: template.program, render, renderWhole }
 }
 
-/** A skeleton that was parsed and found sound. */
-type Learned = { parsed: unknown; values: number }
+const written = ({ writing }: Format, text: string, parsed: unknown) =>
+  writing === 'text' ? text : `${JSON.stringify(parsed)}\n`
 
-/** Parses a skeleton and keeps it, if marks can be replaced in it without a second look; else the document is parsed whole. */
-function learn(format: Format, skeleton: Skeleton, skeletons: Map<string, Learned>): Learned | undefined {
-  if (!isSound(skeleton)) return undefined
-  const learned = { parsed: parse(format, skeleton.text), values: skeleton.values.length }
-  if (!marksAreLeaves(learned.parsed, learned.values)) return undefined
-  skeletons.set(skeleton.text, learned)
-  if (skeletons.size > kept) skeletons.delete(skeletons.keys().next().value as string)
-  return learned
+/** A skeleton that was found sound, parsed, and made into a pattern. */
+type Skeleton = { parsed: unknown; counts: string; pattern: Pattern }
+
+function learn(format: Format, text: string, marks: Marks, files: TemplateFiles): Skeleton | undefined {
+  if (!isSound(text, marks)) return undefined
+  const parsed = attempt(() => format.parse(text))
+  if (parsed === undefined || !marksAreLeaves(parsed, marks)) return undefined
+  const pattern = new Pattern(written(format, text, parsed), format.writing, files)
+  return { parsed, counts: marks.counts, pattern }
+}
+
+/** A document by its skeleton; undefined where only the whole can tell. */
+function fill(format: Format, skeleton: Skeleton, marks: Marks): RenderedDocument | undefined {
+  if (skeleton.counts !== marks.counts) return undefined
+  if (format.writing === 'text' && !marks.scalars.every(saysItself)) return undefined
+  if (format.check(withScalars(skeleton.parsed, marks.scalars)).length > 0) return undefined
+  const document = new RenderedDocument(format.contentType, skeleton.pattern.fill(marks))
+  const isFine = document.bytes.length <= limits.output && format.checkText(document.head).length === 0
+  return isFine ? document : undefined
+}
+
+/** Skeletons kept a document: one is the rule; a template that branches by device has a few. */
+const kept = 16
+
+/** The skeletons of one template, and those that are none. */
+class Skeletons {
+  private readonly known = new Map<string, Skeleton | null>()
+  private used = 0
+  private learnt = 0
+
+  find(text: string, learn: () => Skeleton | undefined): Skeleton | undefined {
+    const known = this.known.get(text)
+    if (known !== undefined) {
+      this.used++
+      return known ?? undefined
+    }
+    // Of a template whose text is another each time nothing is gained.
+    if (this.learnt > kept && this.learnt > this.used) return undefined
+    this.learnt++
+    const skeleton = learn()
+    this.known.set(text, skeleton ?? null)
+    if (this.known.size > kept) this.known.delete(this.known.keys().next().value as string)
+    return skeleton
+  }
+}
+
+function attempt<T>(act: () => T): T | undefined {
+  try {
+    return act()
+  } catch {
+    return undefined
+  }
 }
 
 function parse(format: Format, text: string): unknown {
@@ -133,5 +171,3 @@ const told = 100
 function refuse(problems: Reason[]): void {
   if (problems.length > 0) throw templateError(problems.slice(0, told))
 }
-
-const bare = ({ body, contentType }: RenderedDocument): RenderedDocument => ({ body, contentType })

@@ -13,7 +13,7 @@ export const limits = { source: 262_144, output: 1_048_576 } as const
 export type Template = {
   program: Program
   /**
-   * @param state collects what helpers wrote as values of their own (see skeleton.ts)
+   * @param state keeps what helpers wrote apart, if it has marks (skeleton.ts)
    * @throws AppError `invalid` if a value is missing or cannot be said, or the output is too large
    */
   run: (input: object, state: RenderState) => string
@@ -38,7 +38,7 @@ export function compileTemplate(source: string, files: TemplateFiles): Template 
   const names = Object.keys(helpers)
   const problems = checkSyntax(
     program,
-    names.filter((name) => name !== inPlace.file && name !== inPlace.value),
+    names.filter((name) => !Object.values(inPlace).includes(name)),
   )
   if (problems.length > 0) throw templateError(problems)
   prepareSyntax(program, inPlace)

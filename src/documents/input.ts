@@ -70,10 +70,5 @@ export type DocumentInput = {
 /** A file that a node fetches. `arch` as K3s names it: amd64, arm64, arm. */
 export type Archive = { arch: string; url: string; sha256: string }
 
-export type RenderedDocument = {
-  body: string
-  contentType: 'text/cloud-config' | 'application/vnd.coreos.ignition+json;version=3.3.0'
-}
-
 /** Something wrong with a template or with what it rendered. `line` is 1-based in the template's source where known. */
 export type LintProblem = { severity: 'error' | 'warning'; code: string; message: string; line?: number }

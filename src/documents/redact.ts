@@ -1,5 +1,16 @@
 import type { DocumentInput } from './input.ts'
 
+/** What of an input can hold a secret that a document must be redacted by. */
+export type Secretive = {
+  secret: DocumentInput['secret']
+  k3s: Pick<DocumentInput['k3s'], 'config' | 'token' | 'files' | 'registries'>
+}
+
+/** That part of an input, for keeping beside its document. */
+export function secretive({ secret, k3s: { config, token, files, registries } }: DocumentInput): Secretive {
+  return { secret, k3s: { config, token, files: files.filter(({ content }) => isKey(content)), registries } }
+}
+
 /** The same input with a placeholder for each secret: for previews, which show no secret by construction. */
 export function redactInput(input: DocumentInput): DocumentInput {
   const { secret, k3s } = input
@@ -27,7 +38,7 @@ export function redactInput(input: DocumentInput): DocumentInput {
  * change with our version, and the copy is to show what was sent.
  * @returns undefined if a secret would still be in it, e.g. one that a template encoded in a way of its own
  */
-export function redactBody(input: DocumentInput, body: string): string | undefined {
+export function redactBody(input: Secretive, body: string): string | undefined {
   const secrets = secretsOf(input)
   const hide = (text: string) =>
     secrets.reduce(
@@ -40,7 +51,7 @@ export function redactBody(input: DocumentInput, body: string): string | undefin
   return secrets.some(([secret]) => isEncodedIn(secret, redacted)) ? undefined : redacted
 }
 
-function secretsOf(input: DocumentInput): [secret: string, placeholder: string][] {
+function secretsOf(input: Secretive): [secret: string, placeholder: string][] {
   const { secret, k3s } = input
   const token = k3s.token
   const endpoint = datastoreEndpoint(input)
@@ -76,7 +87,7 @@ const linesOf = (text: string, longer: number) =>
     .filter((line) => line.length > longer)
 
 // Rollcall writes the line itself, and an endpoint is printable ASCII without quotes: what stands there is the endpoint.
-const datastoreEndpoint = ({ k3s }: DocumentInput) => /^datastore-endpoint: "(.*)"$/m.exec(k3s.config)?.[1]
+const datastoreEndpoint = ({ k3s }: Secretive) => /^datastore-endpoint: "(.*)"$/m.exec(k3s.config)?.[1]
 
 // In whatever form: indented, or its line ends escaped. No dashes stand within, so that a text of many beginnings takes no longer than another.
 const privateKeys =

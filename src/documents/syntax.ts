@@ -25,16 +25,16 @@ export function checkSyntax(program: Program, helpers: readonly string[]): Reaso
 }
 
 /**
- * Prepares a checked template. `{{file "x"}}` gets a name of its own where it is text: there a mark can stand for it (template-files.ts), while
- * `(file "x")` as an argument needs the text. A bare variable becomes a helper's argument, so that it is counted like all else. And what follows the tags of `block` and `dataUrl` on the next line begins there: Handlebars itself drops the
- * line end only after tags that have a line of their own.
+ * Prepares a checked template. What stands where text does gets a name of its own: there a mark can stand for it (marks.ts), while an argument needs the
+ * text. A bare variable becomes a helper's argument, so that it is counted like all else. And what follows the tags of `block` and `dataUrl` on the next
+ * line begins there: Handlebars itself drops the line end only after tags that have a line of their own.
  */
 export function prepareSyntax(program: Program, inPlace: InPlace): void {
   new Prepare(inPlace).accept(program)
 }
 
-/** What helpers are called that stand where text does; names that no template can say. */
-export type InPlace = { file: string; value: string }
+/** What is called in place of text: of some helpers their own twin, of all others what takes their result. No template can say these names. */
+export type InPlace = Record<'variable' | 'result' | 'yaml' | 'json' | 'dataUrl' | 'file', string>
 
 class Prepare extends Handlebars.Visitor {
   private readonly inPlace: InPlace
@@ -45,11 +45,25 @@ class Prepare extends Handlebars.Visitor {
   }
 
   override MustacheStatement(node: hbs.AST.MustacheStatement): void {
-    if (node.params.length === 0) {
+    const { path, params, hash, loc } = node
+    const name = nameOf(path)
+    if (params.length === 0) {
       // As strict as it was: what a helper is given may be missing.
-      node.params = [Object.assign(node.path, { strict: true })]
-      node.path = pathTo(this.inPlace.value, node.loc)
-    } else if (nameOf(node.path) === 'file') node.path = pathTo(this.inPlace.file, node.loc)
+      node.params = [Object.assign(path, { strict: true })]
+      node.path = pathTo(this.inPlace.variable, loc)
+    } else if (name !== 'variable' && name !== 'result' && Object.hasOwn(this.inPlace, name)) {
+      node.path = pathTo(this.inPlace[name as keyof InPlace], loc)
+    } else {
+      const inner: hbs.AST.SubExpression = {
+        type: 'SubExpression',
+        path: path as hbs.AST.PathExpression,
+        params,
+        hash,
+        loc,
+      }
+      node.params = [inner]
+      node.path = pathTo(this.inPlace.result, loc)
+    }
   }
 
   override BlockStatement(node: hbs.AST.BlockStatement): void {

@@ -1,80 +1,82 @@
-import { dataUrl, hereDocument, isTellable } from './quoting.ts'
+import { markOf } from './marks.ts'
+import { dataUrl, hereDocument, isTellable, yamlBlock } from './quoting.ts'
 
 /** Texts of ours that a template may bring in by name, e.g. the node's script. */
 export type Files = Readonly<Record<string, string>>
 
+/** A block scalar as it is written, and what it says; marks know their columns in both. */
+export type Block = { literal: string; content: string }
+
 const marks = /\ue001(\d+)\ue001/g
+const anyMarks = /([\ue001\ue002])(\d+)\1/g
 
 /**
- * The files of one template. They are most of a document's bytes and the same in each, so while a skeleton is rendered (skeleton.ts) a mark stands
- * for a file; it is replaced last, by a text that was prepared once.
+ * The files of one template. They are most of a document's bytes and the same in each, so a mark stands for a file until the very end (pattern.ts), and
+ * what is made of a text with marks is made once.
  */
 export class TemplateFiles {
   private readonly names: string[]
   private readonly texts: string[]
-  private readonly indented = new Map<string, string>()
-  private readonly urls = new Map<string, string>()
+  private readonly tellable: boolean[]
+  private readonly urls = new Map<number, string>()
   private readonly hereDocuments = new Map<string, string>()
+  private readonly blocks = new Map<string, Block | undefined>()
 
   /** The line end at the end of a file is left out: a template has its own after the file's name. */
   constructor(files: Files) {
     this.names = Object.keys(files)
     this.texts = Object.values(files).map((text) => text.replace(/\n+$/, ''))
+    this.tellable = this.texts.map((text) => isTellable(`${text}\n`))
   }
 
   /** The text of a file, or undefined. */
   text(name: string): string | undefined {
-    return this.texts[this.names.indexOf(name)]
+    return this.at(this.names.indexOf(name))
+  }
+
+  /** The text of the file that a mark names, or undefined. */
+  at(index: number): string | undefined {
+    return this.texts[index]
   }
 
   /** What stands for a file that a block scalar can say; undefined for one that it cannot. */
   mark(name: string): string | undefined {
     const index = this.names.indexOf(name)
-    return isTellable(`${this.texts[index]}\n`) ? `\ue001${index}\ue001` : undefined
+    return this.tellable[index] ? `${markOf.file}${index}${markOf.file}` : undefined
   }
 
   /** A text with its files in place. */
   expand(text: string): string {
-    return text.replace(marks, (_, index) => this.texts[index] as string)
+    return text.includes(markOf.file) ? text.replace(marks, (_, index) => this.texts[index] as string) : text
   }
 
-  /** A here-document that brings files; kept, since nothing else stands in it as a rule. */
+  /** A here-document of a text with marks. */
   hereDocument(text: string): string {
-    const known = this.hereDocuments.get(text)
-    if (known !== undefined) return known
-    const made = hereDocument(text, this.expand(text))
-    if (this.hereDocuments.size > 15) this.hereDocuments.clear()
-    this.hereDocuments.set(text, made)
-    return made
+    return keep(this.hereDocuments, text, () => hereDocument(text, this.expand(text)))
   }
 
-  /** Lines that are indented already, with their files in place, indented too. */
-  expandIndented(text: string, columns: number): string {
-    if (!text.includes('\ue001')) return text
-    return text.replace(marks, (_, index) => this.indentedText(index, columns))
+  /** A text with marks as block scalar; undefined for what only a quoted scalar can say. */
+  block(text: string, columns: number): Block | undefined {
+    return keep(this.blocks, `${columns} ${text}`, () => {
+      const literal = yamlBlock(text, columns)
+      const told = (marked: string) => marked.replace(anyMarks, `$1$2:${columns}$1`)
+      return literal.startsWith('|') ? { literal: told(literal), content: told(text) } : undefined
+    })
   }
 
-  /** A file's whole text as data URL, made once; undefined if the text is no file's. */
+  /** A file's whole text as data URL, made once; undefined if the text is not one file's mark. */
   url(text: string): string | undefined {
-    if (!text.endsWith('\n')) return undefined
-    const known = this.urls.get(text)
-    if (known !== undefined || !this.texts.includes(text.slice(0, -1))) return known
-    const made = dataUrl(text)
-    this.urls.set(text, made)
-    return made
+    const index = /^\ue001(\d+)\ue001\n$/.exec(text)?.[1]
+    return index === undefined
+      ? undefined
+      : keep(this.urls, Number(index), () => dataUrl(`${this.texts[Number(index)]}\n`))
   }
+}
 
-  /** How many marks of files a text has: more than were set means that a value looks like one. */
-  static count(text: string): number {
-    return text.split('\ue001').length - 1
-  }
-
-  private indentedText(index: number, columns: number): string {
-    const key = `${index}/${columns}`
-    const known = this.indented.get(key)
-    if (known !== undefined) return known
-    const made = (this.texts[index] as string).replace(/\n(?=[^\n])/g, `\n${' '.repeat(columns)}`)
-    this.indented.set(key, made)
-    return made
-  }
+function keep<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  if (map.has(key)) return map.get(key) as V
+  const made = make()
+  if (map.size >= 64) map.clear()
+  map.set(key, made)
+  return made
 }

@@ -1,23 +1,19 @@
 import type Handlebars from 'handlebars'
 import { type Budget, Spent } from './budget.ts'
+import type { Marks } from './marks.ts'
 import { dataUrl, hereDocument, shellWord, yamlBlock, yamlFlow } from './quoting.ts'
 import type { InPlace } from './syntax.ts'
 import { type Reason, templateError } from './template-error.ts'
-import { TemplateFiles } from './template-files.ts'
+import type { TemplateFiles } from './template-files.ts'
 
 /** What one rendering leaves behind beside its text. */
 export type RenderState = {
   budget: Budget
-  /** Undefined: values are written where they stand. Else helpers leave marks (skeleton.ts) and put the values here, in order. */
-  values: Value[] | undefined
-  /** Depth of blocks whose text becomes a value itself: inside, nothing is marked. */
+  /** Undefined: everything is written where it stands. Else what helpers write is kept here, and marks stand for it (skeleton.ts). */
+  marks: Marks | undefined
+  /** Depth of blocks whose text becomes a value itself. */
   depth: number
-  /** Whether marks may stand for files inside a block scalar; how many were set, and whether all of them are accounted for. */
-  fileMarks: { allowed: boolean; set: number; sound: boolean }
 }
-
-/** One scalar of a document: what it says, and how it is written; `columns` only for what `block` wrote. */
-export type Value = { value: unknown; text: string; columns?: number }
 
 type Options = Handlebars.HelperOptions & { name: string; loc?: { start: { line: number } } }
 type Helper = (this: unknown, ...args: never[]) => unknown
@@ -39,6 +35,7 @@ export function templateHelpers(handlebars: typeof Handlebars, files: TemplateFi
     ...comparing,
     ...plain,
     ...structured(files),
+    ...standing(files),
   }
 }
 
@@ -58,8 +55,8 @@ const comparing: Record<string, Helper> = {
 }
 
 const plain: Record<string, Helper> = {
-  yaml: given((value: unknown, options: Options) => marked(options, { value, text: yamlFlow(value) })),
-  json: given((value: unknown, options: Options) => marked(options, { value, text: yamlFlow(value) })),
+  yaml: given((value: unknown) => yamlFlow(value)),
+  json: given((value: unknown) => yamlFlow(value)),
   sh: given((value: unknown, options: Options) => shellWord(scalar(value, options))),
   b64: given((value: unknown, options: Options) => Buffer.from(scalar(value, options)).toString('base64')),
   indent: given((columns: number, text: string) => text.replace(/^(?=[^\n])/gm, margin(columns))),
@@ -68,46 +65,65 @@ const plain: Record<string, Helper> = {
 const structured = (files: TemplateFiles): Record<string, Helper> => ({
   /** The text of a file of ours, without its last line end. */
   file: given((name: string, options: Options) => fileText(files, name, options)),
-  /** What `{{name}}` is compiled to (syntax.ts). */
-  [inPlace.value]: given((value: unknown, options: Options) => (value === null ? '' : scalar(value, options))),
-  /** What `{{file "name"}}` is compiled to where it stands as text of its own (syntax.ts): there a mark will do. */
-  [inPlace.file]: given((name: string, options: Options) => {
-    const { values, depth, fileMarks, budget } = options.data.state as RenderState
-    const text = fileText(files, name, options)
-    budget.text(text.length)
-    const mark = values && depth > 0 && fileMarks.allowed ? files.mark(name) : undefined
-    if (mark === undefined) return text
-    fileMarks.set += TemplateFiles.count(mark)
-    return mark
-  }),
   /** `{{#block 4}}…{{/block}}`: the text between as a YAML block scalar. A closing tag alone on its line takes the line end with it. */
   block: given(function (this: unknown, columns: number, options: Options) {
-    const { text, whole, marks } = writtenWith(files, this, options)
-    const { fileMarks, values } = options.data.state as RenderState
-    // What looks like a mark and is none would be replaced at the end.
-    if (values && TemplateFiles.count(text) !== marks) fileMarks.sound = false
-    const block = yamlBlock(text, margin(columns).length)
-    if (block.startsWith('|')) return `${marked(options, { value: text, text: block, columns })}\n`
-    return `${marked(options, { value: whole(), text: yamlFlow(whole()), columns })}\n`
+    const { text, whole } = between(files, this, options)
+    const { marks, depth } = options.data.state as RenderState
+    const width = margin(columns).length
+    const block = marks && depth === 0 && marks.mayBegin(text) ? files.block(text, width) : undefined
+    if (!block) return `${written(options, whole(), (value) => yamlBlock(value, width))}\n`
+    marks?.blocks.push(block.content)
+    return `${block.literal}\n`
   }),
   /** `{{dataUrl text}}` or `{{#dataUrl}}…{{/dataUrl}}`: quoted, for Ignition's `source`. */
   dataUrl: given(function (this: unknown, ...args: unknown[]) {
     const options = args.pop() as Options
-    const text = args.length > 0 ? scalar(args[0], options) : writtenWith(files, this, options).whole()
-    const url = files.url(text) ?? dataUrl(text)
-    return `${marked(options, { value: url, text: `"${url}"` })}${args.length > 0 ? '' : '\n'}`
+    if (args.length > 0) return `"${dataUrl(scalar(args[0], options))}"`
+    const { text, whole } = between(files, this, options)
+    const { marks } = options.data.state as RenderState
+    const url = (marks && files.url(text)) ?? dataUrl(whole())
+    return `${written(options, url, (value) => `"${value}"`)}\n`
   }),
   /** `{{#place "0600" "/path"}}…{{/place}}`: a call of the shell function `place`, the text on its standard input. */
   place: given(function (this: unknown, mode: string, path: string, options: Options) {
-    const { text, marks } = writtenWith(files, this, options)
-    const { fileMarks } = options.data.state as RenderState
-    const here = marks > 0 && fileMarks.sound ? files.hereDocument(text) : hereDocument(text)
+    const { text } = between(files, this, options)
+    const { marks } = options.data.state as RenderState
+    const here = marks ? files.hereDocument(text) : hereDocument(text)
+    // What marks stand for is none of the last lines that begin like this one (marks.ts).
+    if (marks && !here.startsWith("<<'EOF")) marks.sound = false
     return `place ${mode} ${bareWord.test(path) ? path : shellWord(path)} ${here}`
   }),
 })
 
+/** What tags are compiled to that stand where text does (syntax.ts): there a mark will do. */
+const standing = (files: TemplateFiles): Record<string, Helper> => ({
+  [inPlace.variable]: given((value: unknown, options: Options) =>
+    marked(options, value === null ? '' : scalar(value, options)),
+  ),
+  // Not `given`: the helper within has been counted.
+  [inPlace.result]: (value: unknown, options: Options) => marked(options, value == null ? '' : String(value)),
+  [inPlace.yaml]: given((value: unknown, options: Options) => written(options, value, yamlFlow)),
+  [inPlace.json]: given((value: unknown, options: Options) => written(options, value, yamlFlow)),
+  [inPlace.dataUrl]: given((value: unknown, options: Options) =>
+    written(options, dataUrl(scalar(value, options)), (url) => `"${url}"`),
+  ),
+  [inPlace.file]: given((name: string, options: Options) => {
+    const { marks, depth, budget } = options.data.state as RenderState
+    const text = fileText(files, name, options)
+    budget.text(text.length)
+    return (marks && depth > 0 ? files.mark(name) : undefined) ?? marked(options, text)
+  }),
+})
+
 /** No template can say these names. */
-export const inPlace: InPlace = { file: 'file in place', value: 'variable in place' }
+export const inPlace: InPlace = {
+  variable: 'variable in place',
+  result: 'result in place',
+  yaml: 'yaml in place',
+  json: 'json in place',
+  dataUrl: 'dataUrl in place',
+  file: 'file in place',
+}
 
 /** Columns of an indented text. */
 const mostColumns = 64
@@ -126,30 +142,37 @@ function fileText(files: TemplateFiles, name: string, options: Options): string 
   return text
 }
 
-/** The text between a block helper's tags: as written, with marks for files; with the files in place; and how many marks were set. */
-function writtenWith(files: TemplateFiles, context: unknown, options: Options) {
+/** The text between a block helper's tags: with marks, and without, for what goes on as a value itself. */
+function between(files: TemplateFiles, context: unknown, options: Options) {
   if (!options.fn) throw refusal(options, 'is a block: {{#name}}…{{/name}}')
   const state = options.data.state as RenderState
-  const before = state.fileMarks.set
+  const { marks } = state
+  const before = marks?.texts.length ?? 0
   state.depth++
   try {
     const text = options.fn(context)
-    const marks = state.fileMarks.set - before
-    // A value that looks like a mark is none, and never becomes a file.
-    if (marks > 0 && TemplateFiles.count(text) !== marks) state.fileMarks.sound = false
-    return { text, whole: () => (marks > 0 && state.fileMarks.sound ? files.expand(text) : text), marks }
+    return { text, whole: () => (marks ? files.expand(marks.whole(text, before)) : text) }
   } finally {
     state.depth--
   }
 }
 
-/** Writes a value, or leaves the mark that stands for it in a skeleton: a scalar of YAML wherever one may stand. */
-function marked(options: Options, value: Value): string {
-  const { values, depth, budget } = options.data.state as RenderState
-  if (!values || depth > 0) return value.text
-  budget.text(value.text.length)
-  const index = values.push(value) - 1
-  return value.columns === undefined ? `"\ue000${index}\ue000"` : `"\ue000${index}:${value.columns}\ue000"`
+/** A scalar of YAML, or the mark that stands for it wherever a scalar may. */
+function written<T>(options: Options, value: T, write: (value: T) => string): string {
+  const { marks, depth, budget } = options.data.state as RenderState
+  const text = write(value)
+  if (!marks || depth > 0) return marked(options, text)
+  budget.text(text.length)
+  return marks.scalar({ value, text })
+}
+
+/** Text, or the mark that stands for it inside of a block. */
+function marked(options: Options, text: string): string {
+  const { marks, depth, budget } = options.data.state as RenderState
+  if (!marks) return text
+  if (depth === 0) return marks.bare(text)
+  budget.text(text.length)
+  return marks.text(text)
 }
 
 function joined(items: unknown[], separator: string, options: Options): string {

@@ -1,6 +1,7 @@
 import { type Builtins, type CompiledDocument, compileDocument } from '../documents/compile.ts'
-import type { DocumentInput, RenderedDocument } from '../documents/input.ts'
+import type { DocumentInput } from '../documents/input.ts'
 import { redactInput } from '../documents/redact.ts'
+import type { ContentType, RenderedDocument } from '../documents/rendered.ts'
 import { AppError } from '../errors.ts'
 import type { NodeLogin } from '../k3s/datastore-address.ts'
 import { loginPassword, loginRole } from '../k3s/datastore-names.ts'
@@ -62,7 +63,7 @@ export function documentComposer(deps: Deps, builtins: Builtins = builtinTemplat
      * The document as that device would get it, secrets as placeholders.
      * @throws AppError `invalid` with what is wrong with the template; `state_conflict` if the cluster lacks what the role needs
      */
-    preview(parts: ComposeParts): RenderedDocument {
+    preview(parts: ComposeParts): { body: string; contentType: ContentType } {
       const { body, contentType } = compile(parts.profile).renderWhole(redactInput(input(parts, () => noLogin)))
       return { body, contentType }
     },

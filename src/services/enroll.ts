@@ -19,7 +19,7 @@ import { openDocument } from './sealed-document.ts'
 import { strangerAlarm } from './stranger-alarm.ts'
 
 /** What an accepted claim is answered with; a retry gets the same. */
-export type EnrollAnswer = { body: string; contentType: string; enrollment: string; digest: string }
+export type EnrollAnswer = { body: Uint8Array; contentType: string; enrollment: string; digest: string }
 
 export type EnrollDeps = Pick<
   Context,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { secretive } from '../documents/redact.ts'
 import type { Claim } from '../identity/claim.ts'
 import { newId } from '../ids.ts'
 import { bootstrapToken, parseBootstrapToken } from '../k3s/tokens.ts'
@@ -47,10 +48,10 @@ export function mintEnrollment(
     enrollment: { id, ...secrets },
   })
   const answer = {
-    body: rendered.body,
+    body: rendered.bytes,
     contentType: rendered.contentType,
     enrollment: id,
-    digest: sha256(rendered.body),
+    digest: sha256(rendered.bytes),
   }
   const joinExpiresAt = now + profile.spec.join_ttl
   const enrollment: NewEnrollment = {
@@ -69,7 +70,7 @@ export function mintEnrollment(
     at: now,
     document_type: answer.contentType,
     document_digest: answer.digest,
-    document_sealed: base64(sealDocument(deps.vault, id, { input: documentInput, body: answer.body })),
+    document_sealed: base64(sealDocument(deps.vault, id, secretive(documentInput), rendered)),
     join_hash: sha256(secrets.join),
     join_sealed: role === 'agent' ? base64(deps.vault.seal(joinPlace(id), secrets.join)) : null,
     ...publication(deps, id, cluster.id, secrets.join, joinExpiresAt),
@@ -119,5 +120,5 @@ function timeline({ claim, proof, role, profile, cluster }: MintInput, joinExpir
   return [{ name: 'enrolled', detail: enrolled }]
 }
 
-const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+const sha256 = (data: string | Uint8Array) => createHash('sha256').update(data).digest('hex')
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')

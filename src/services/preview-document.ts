@@ -1,5 +1,5 @@
-import type { RenderedDocument } from '../documents/input.ts'
 import type { Role } from '../documents/profile.ts'
+import type { ContentType } from '../documents/rendered.ts'
 import { AppError } from '../errors.ts'
 import { findDevice } from '../store/devices.ts'
 import { findProfile } from '../store/profiles.ts'
@@ -9,7 +9,7 @@ import type { Context, Settings } from './context.ts'
 import { keyOf } from './read-devices.ts'
 
 export type Preview = {
-  content_type: RenderedDocument['contentType']
+  content_type: ContentType
   document: string
   profile_revision: number
   role: Role

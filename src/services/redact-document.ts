@@ -6,6 +6,9 @@ import { openDocument } from './sealed-document.ts'
 export const redactor =
   ({ vault }: Pick<Context, 'vault'>) =>
   (enrollmentId: string, sealed: Uint8Array): string => {
-    const { input, body } = openDocument(vault, enrollmentId, sealed)
-    return redactBody(input, body) ?? 'not kept: the template wrote a secret in a form that could not be taken out\n'
+    const { secrets, body } = openDocument(vault, enrollmentId, sealed)
+    return (
+      redactBody(secrets, body.toString()) ??
+      'not kept: the template wrote a secret in a form that could not be taken out\n'
+    )
   }

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
-import type { RenderedDocument } from '../../src/documents/input.ts'
 import { roles } from '../../src/documents/profile.ts'
+import type { RenderedDocument } from '../../src/documents/rendered.ts'
 import { golden } from '../golden.ts'
 import { suite } from '../suite.ts'
 import { documents, partsOf } from './parts.ts'

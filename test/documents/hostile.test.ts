@@ -1,18 +1,20 @@
 import { spawnSync } from 'node:child_process'
+import { inflateRawSync } from 'node:zlib'
 import * as fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import YAML from 'yaml'
 import { compileDocument } from '../../src/documents/compile.ts'
 import type { DocumentInput } from '../../src/documents/input.ts'
+import { lastBlock } from '../../src/documents/packed.ts'
 import { type Builtin, roles } from '../../src/documents/profile.ts'
 import { suite } from '../suite.ts'
-import { hostile } from './hostile.ts'
+import { hostile, nearlyTame } from './hostile.ts'
 import { builtins, documents, partsOf, script, systems } from './parts.ts'
 import { placeRoot } from './place.ts'
 
 /** Every text that a document can be given, hostile; what only Rollcall itself writes (paths, units, roles, architectures) stays. */
-const inputOf = (base: DocumentInput) =>
-  fc.array(hostile, { minLength: 50, maxLength: 50 }).map((texts): DocumentInput => {
+const inputOf = (base: DocumentInput, text: fc.Arbitrary<string>) =>
+  fc.array(text, { minLength: 50, maxLength: 50 }).map((texts): DocumentInput => {
     let next = 0
     const text = () => texts[next++] as string
     const { k3s } = base
@@ -101,13 +103,25 @@ for (const system of systems) {
     const template: Builtin = `builtin:${system}`
     const parts = partsOf(template, role)
     const document = compileDocument(parts.profile.spec, builtins)
-    const inputs = inputOf(documents.input(parts))
+    const inputs = inputOf(documents.input(parts), hostile)
+    const likely = inputOf(documents.input(parts), nearlyTame)
 
     test(`${system}, ${role}: rendered through its skeleton, it is what rendering it whole gives`, () => {
       fc.assert(
         fc.property(inputs, (input) => {
           const whole = document.renderWhole(input)
           assert.is(document.render(input).body, whole.body)
+        }),
+        { numRuns: 200 },
+      )
+    })
+
+    test(`${system}, ${role}: so it is with values that are hardly hostile, and its packed form is the same bytes`, () => {
+      fc.assert(
+        fc.property(likely, (input) => {
+          const through = document.render(input)
+          assert.is(through.body, document.renderWhole(input).body)
+          assert.ok(inflateRawSync(Buffer.concat([...through.packed(), lastBlock])).equals(through.bytes))
         }),
         { numRuns: 200 },
       )

@@ -63,3 +63,29 @@ export const hostile: fc.Arbitrary<string> = fc.oneof(
   fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\0', '')),
   fc.array(fc.constantFrom(...traps), { maxLength: 4 }).map((some) => some.join('')),
 )
+
+/** Texts that a skeleton may be trusted with, or nearly: printable ASCII and line ends, long ones too, and what a here-document might end with. */
+export const nearlyTame: fc.Arbitrary<string> = fc.oneof(
+  { weight: 8, arbitrary: fc.string({ unit: 'grapheme-ascii', maxLength: 40 }) },
+  {
+    weight: 2,
+    arbitrary: fc.array(fc.string({ unit: 'grapheme-ascii' }), { maxLength: 5 }).map((some) => some.join('\n')),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      'E',
+      'EO',
+      'EN',
+      'OF',
+      'EOF_',
+      'END',
+      'a\nE\nEO\nb',
+      ' a',
+      '\n a\n\n  b \n\n',
+      'x'.repeat(600),
+      'a line\n\n'.repeat(300),
+      '"\\'.repeat(300),
+    ),
+  },
+)

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { RenderedDocument } from '../../src/documents/rendered.ts'
 import { newId } from '../../src/ids.ts'
 import { sealDocument } from '../../src/services/sealed-document.ts'
 import type { World } from './world.ts'
@@ -17,7 +18,8 @@ export type Live = {
 export async function addEnrollment(world: World, serial: string, change: Live = {}): Promise<string> {
   const { state = 'enrolled', role = 'agent', joined, redeemed, sole, document = '#cloud-config\n{}\n' } = change
   const id = newId('enr', world.now(), world.random(12))
-  const sealed = sealDocument(world.vault, id, { input: inputOf(), body: document })
+  const rendered = new RenderedDocument('text/cloud-config', [document])
+  const sealed = sealDocument(world.vault, id, inputOf(), rendered)
   const now = world.now()
   await world.sql`
     insert into enrollments (id, device_id, cluster_id, profile_id, profile_revision, role, hostname, assurance, claim_hash, created_at,

@@ -33,8 +33,7 @@ export async function seededImages(lab: Lab, server: Server, artifacts: Artifact
   return images
 }
 
-/** Makes an image's disk call in, as an admin does with `rollcall image-seed`. */
-export async function seed(server: Server, directory: string, ...flags: string[]): Promise<void> {
+async function seed(server: Server, directory: string, ...flags: string[]): Promise<void> {
   const args = [...flags, '--url', server.publicUrl, '--pin', server.pins, directory]
   await imageSeedCommand(args, { env: {}, out: () => {}, err: () => {} })
 }

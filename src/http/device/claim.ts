@@ -10,7 +10,7 @@ export const claimRoutes = ({ enroll }: ClaimDeps) =>
   new Hono().post('/v1/claim', async (c) => {
     if (mediaType(c) !== 'application/jose') throw new AppError('media_type')
     const answer = await enroll(await readBody(c, sizeLimit.x5c, { code: 'claim_too_large' }))
-    return c.body(answer.body, 200, {
+    return c.body(answer.body as Uint8Array<ArrayBuffer>, 200, {
       'Content-Type': answer.contentType,
       'Cache-Control': 'no-store',
       'Rollcall-Enrollment': answer.enrollment,
