@@ -21,7 +21,7 @@ import { provision } from '../src/postgres/roles.ts'
 import { run } from '../src/postgres/run.ts'
 import { postgresqlConf } from '../src/postgres/settings.ts'
 import { migrate } from '../src/store/migrate.ts'
-import { makeSelfSigned } from '../src/tls/certificates.ts'
+import { makeCa, makeLeaf, newKey } from '../src/tls/certificates.ts'
 
 /** A PostgreSQL of a test's own, whose log can be read, with our role and our migrated database as an admin would make them. */
 export type Throwaway = {
@@ -37,6 +37,8 @@ export type Throwaway = {
   superuser: (database?: string, max?: number) => Sql
   /** Replaces pg_hba.conf and has it read. */
   hba: (text: string) => Promise<void>
+  /** Comes up again as a standby, which takes no writes. */
+  becomeStandby: () => Promise<void>
   stop: () => Promise<void>
 }
 
@@ -58,7 +60,8 @@ export async function throwawayPostgres(major: Major, settings: Record<string, s
   const place = { root, data: join(root, 'data'), sockets: join(root, 'run') }
   const program = major === 15 ? debianProgram() : await prepareProgram(root, account, () => {})
   const secret = randomBytes(18).toString('base64url')
-  const pair = await makeSelfSigned(['localhost', '127.0.0.1'], Math.floor(Date.now() / 1000))
+  const now = Math.floor(Date.now() / 1000)
+  const [ca, tlsKey] = [await makeCa(now), newKey()]
   await initialize(place, program, account, secret)
   const put = (name: string, text: string) => {
     writeFileSync(join(place.data, name), text, { mode: 0o600 })
@@ -66,13 +69,13 @@ export async function throwawayPostgres(major: Major, settings: Record<string, s
   }
   const port = 20_000 + Math.floor(Math.random() * 12_000)
   const extra = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', ...settings }
-  put('rollcall.crt', pair.certificate)
-  put('rollcall.key', pair.key)
-  put('postgresql.conf', postgresqlConf({ listen: '127.0.0.1', port, sockets: place.sockets, extra }))
+  put('rollcall.crt', await makeLeaf(ca, tlsKey, ['localhost', '127.0.0.1'], now))
+  put('rollcall.key', tlsKey)
+  put('postgresql.conf', postgresqlConf({ listen: '127.0.0.1,127.0.0.2', port, sockets: place.sockets, extra }))
   put('pg_hba.conf', openToAll)
-  const postmaster = await startPostmaster(place, program, account)
+  let postmaster = await startPostmaster(place, program, account)
 
-  const tls = { host: '127.0.0.1', port, ssl: { ca: pair.certificate, servername: 'localhost' }, onnotice: () => {} }
+  const tls = { host: '127.0.0.1', port, ssl: { ca: ca.certificate, servername: 'localhost' }, onnotice: () => {} }
   const sessions: Sql[] = []
   const superuser = (database = 'postgres', max = 2) => {
     const sql = postgres({ ...tls, user: 'postgres', password: secret, database, max })
@@ -85,7 +88,7 @@ export async function throwawayPostgres(major: Major, settings: Record<string, s
   return {
     port,
     url,
-    ca: pair.certificate,
+    ca: ca.certificate,
     data: place.data,
     log: () =>
       readdirSync(join(place.data, 'log'))
@@ -95,6 +98,11 @@ export async function throwawayPostgres(major: Major, settings: Record<string, s
     hba: async (text) => {
       put('pg_hba.conf', text)
       await superuser()`select pg_reload_conf()`
+    },
+    becomeStandby: async () => {
+      await stopPostmaster(postmaster)
+      put('standby.signal', '')
+      postmaster = await startPostmaster(place, program, account)
     },
     stop: async () => {
       await Promise.all(sessions.map((sql) => sql.end({ timeout: 1 })))

@@ -19,7 +19,8 @@ type Shared = { keys: ServerKeys; tls: TlsIdentity }
 export function managedOf(config: Config, server: OwnServer, { keys, tls }: Shared): ManagedDatastore | undefined {
   if (!config.datastore) return undefined
   const { address, ca = tls.ca.certificate } = config.datastore
-  return openManaged({ server, address, ca, key: keys.nodePassword })
+  const rollConnections = Math.ceil(config.databasePool * 1.5)
+  return openManaged({ server, address, ca, key: keys.nodePassword, rollConnections })
 }
 
 /** What the embedded PostgreSQL lets in over the network, if nodes are to come. */

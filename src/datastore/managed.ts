@@ -16,12 +16,13 @@ export type ManagedDatastore = {
   readonly observer: Observer
   /**
    * What all clusters share is there: database, group of nodes, observer. Made at the first call of a process.
-   * @throws Error with a sentence for the admin, e.g. if our role lacks CREATEROLE
+   * @throws Unusable with a sentence for the admin, e.g. if our role lacks CREATEROLE
    */
   ready: () => Promise<void>
   /**
-   * TLS to the address, and room for one more cluster's connections.
-   * @throws AppError `invalid` with plain words for what is wrong
+   * TLS to the address and a login, as nodes will do it, and room for their connections.
+   * @param serverNodes of all managed clusters, those to come included
+   * @throws AppError `invalid` at `datastore.kind`, with plain words for what is wrong
    */
   check: (serverNodes: number) => Promise<void>
   /** Makes a cluster's schema and its owner role. */

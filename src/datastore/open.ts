@@ -1,10 +1,12 @@
+import { AppError } from '../errors.ts'
 import { clustersDatabase, loginRole, observerRole, probeRole, sharedLoginPassword } from '../k3s/datastore-names.ts'
+import { checkAddress } from './check-address.ts'
 import { connect, type OwnServer } from './connect.ts'
 import { fenceRole } from './fence.ts'
 import { dropLogin, makeLogin } from './logins.ts'
 import type { ManagedDatastore } from './managed.ts'
 import { openObserver } from './observer.ts'
-import { provision } from './provision.ts'
+import { provision, Unusable } from './provision.ts'
 import { settled } from './race.ts'
 import { readBootstrap } from './read-bootstrap.ts'
 import { declareSchema, purgeSchema } from './schemas.ts'
@@ -18,6 +20,8 @@ export type ManagedOptions = {
   ca: string
   /** The server's key for node passwords, 32 bytes: the observer's and the probe's passwords are derived from it */
   key: Uint8Array
+  /** Connections of the roll's own pools, for the budget */
+  rollConnections: number
 }
 
 /** Connections of our own role in the clusters' database, and of the observer. */
@@ -27,7 +31,7 @@ const pool = { own: 4, observer: 4 } as const
  * The clusters' PostgreSQL. Connects when first asked for something, and makes then what all clusters share, once.
  * @throws at the first use: Error with a sentence for the admin if our role may not do that
  */
-export function openManaged({ server, address, ca, key }: ManagedOptions): ManagedDatastore {
+export function openManaged({ server, address, ca, key, rollConnections }: ManagedOptions): ManagedDatastore {
   const passwords = { observer: sharedLoginPassword(key, observerRole), probe: sharedLoginPassword(key, probeRole) }
   const sql = connect(server, { database: clustersDatabase, max: pool.own })
   const login = { user: observerRole, password: passwords.observer }
@@ -52,7 +56,11 @@ export function openManaged({ server, address, ca, key }: ManagedOptions): Manag
     ca,
     observer,
     ready,
-    check: async () => ready(),
+    check: async (serverNodes) => {
+      await usable(ready)
+      const own = rollConnections + pool.own + pool.observer
+      await checkAddress({ address, ca, password: passwords.probe, own, serverNodes })
+    },
     declare: (clusterId) => change(() => declareSchema(sql, clusterId)),
     makeLogin: (clusterId, enrollmentId, password) => change(() => makeLogin(sql, clusterId, enrollmentId, password)),
     fenceLogin: (enrollmentId) => change(() => fenceRole(sql, loginRole(enrollmentId))),
@@ -65,5 +73,15 @@ export function openManaged({ server, address, ca, key }: ManagedOptions): Manag
     close: async () => {
       await Promise.all([sql.end({ timeout: 5 }), observer.close()])
     },
+  }
+}
+
+// What an admin can mend is said to the one who declares a cluster; that Postgres is away is not.
+async function usable(ready: () => Promise<void>): Promise<void> {
+  try {
+    await ready()
+  } catch (error) {
+    if (!(error instanceof Unusable)) throw error
+    throw new AppError('invalid', { errors: [{ path: 'datastore.kind', reason: error.message }] })
   }
 }

@@ -8,13 +8,18 @@ import { settled } from './race.ts'
 /** Any constant will do, as long as it is ours: "clusters" in hex. */
 const lockKey = '7164230245974110835'
 
+/** What keeps managed datastores from being used, in a sentence for the admin. */
+export class Unusable extends Error {
+  override readonly name = 'Unusable'
+}
+
 /** Passwords of the two logins that are not a node's. */
 export type Passwords = { observer: string; probe: string }
 
 /**
  * Makes what all managed clusters share, once, however many servers start together: their database, closed to PUBLIC, the group of
  * all node logins, the observer and the probe. A half-done one is completed.
- * @throws Error with a sentence for the admin if our role may not do it, or if what is there cannot be used
+ * @throws Unusable if our role may not do it, or if what is there cannot be used
  */
 export async function provision(server: OwnServer, passwords: Passwords): Promise<void> {
   // A session's lock, in our own database: in the clusters' any node could take the same one and keep it.
@@ -37,13 +42,13 @@ async function checkOurselves(own: Sql): Promise<void> {
       rolcreatedb or rolsuper or exists (select from pg_database where datname = ${clustersDatabase}) as makes_databases,
       current_setting('server_version_num')::int as version
     from pg_roles where rolname = current_user`
-  if (!we) throw new Error('the role that Rollcall logged in as is gone')
-  if (we.version < 150_000) throw new Error('managed datastores need PostgreSQL 15 or later')
+  if (!we) throw new Unusable('the role that Rollcall logged in as is gone')
+  if (we.version < 150_000) throw new Unusable('managed datastores need PostgreSQL 15 or later')
   const missing = [we.makes_roles ? '' : 'CREATEROLE', we.makes_databases ? '' : 'CREATEDB'].filter(
     (word) => word !== '',
   )
   if (missing.length === 0) return
-  throw new Error(
+  throw new Unusable(
     `managed datastores need more than the role ${we.name} may do: as a superuser, ALTER ROLE "${we.name}" ${missing.join(' ')}`,
   )
 }
@@ -59,9 +64,9 @@ async function makeDatabase(own: Sql): Promise<void> {
     )
     return
   }
-  if (!found.ours) throw new Error(`the database ${clustersDatabase} exists already and belongs to ${found.owner}`)
+  if (!found.ours) throw new Unusable(`the database ${clustersDatabase} exists already and belongs to ${found.owner}`)
   if (!found.utf8 || !found.plain) {
-    throw new Error(`the database ${clustersDatabase} exists already, and not with encoding UTF8 and collation C`)
+    throw new Unusable(`the database ${clustersDatabase} exists already, and not with encoding UTF8 and collation C`)
   }
 }
 
@@ -134,9 +139,9 @@ async function renewPasswords(server: OwnServer, inside: Sql, passwords: Passwor
 /** `PASSWORD '…'` for a statement: a verifier, since a statement that fails is written to Postgres' log whole. */
 export const secret = (password: string) => `password '${scramVerifier(password, randomBytes(16))}'`
 
-function notOurs(): Error {
+function notOurs(): Unusable {
   const roles = [nodesGroup, observerRole, probeRole].join(', ')
-  return new Error(
+  return new Unusable(
     `one of the roles ${roles} exists already and was made by somebody else: as a superuser, drop it, or GRANT it to Rollcall's role WITH ADMIN OPTION`,
   )
 }

@@ -19,6 +19,7 @@ export const managedOn = (server: Throwaway, change: { url?: string; address?: s
     address: change.address ?? `localhost:${server.port}`,
     ca: change.ca ?? server.ca,
     key,
+    rollConnections: 12,
   })
 
 export type NodeOptions = {

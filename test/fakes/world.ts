@@ -52,7 +52,7 @@ export async function makeManagedWorld(
   const { port } = new URL(world.url)
   const { address = `localhost:${port}`, ca = await testAuthority() } = change
   const server = { url: world.url, connection: {} }
-  const managed = openManaged({ server, address, ca, key: world.keys.nodePassword })
+  const managed = openManaged({ server, address, ca, key: world.keys.nodePassword, rollConnections: 6 })
   const end = async () => {
     await managed.close()
     await world.end()
