@@ -23,7 +23,7 @@ export const doctor: Command = async ([what, ...args], io) => {
   if (values.kind !== undefined) return examineGiven(io, await given(values))
   const store = await openStore(config, (message) => io.err(`rollcall: ${message}`))
   try {
-    const known = { db: store.database.db, vault: store.vault }
+    const known = { db: store.database.db, vault: store.vault, managed: store.managed }
     return told(io, await examineDatastore(known, values.cluster as string))
   } catch (error) {
     if (error instanceof AppError && error.code === 'not_found')

@@ -12,7 +12,9 @@ import {
 import type { Drizzle } from '../store/database.ts'
 import { date } from '../store/time.ts'
 import type { Actor, Precondition } from './actor.ts'
+import { askManaged } from './ask-managed.ts'
 import { checkCluster } from './check-cluster.ts'
+import { checkManaged } from './check-managed.ts'
 import { columnsOf, type ShownCluster, showCluster, specOf } from './cluster-view.ts'
 import type { Context } from './context.ts'
 import { parse, refuse } from './invalid.ts'
@@ -20,7 +22,7 @@ import { mergePatch } from './merge-patch.ts'
 
 /**
  * Merges a patch (RFC 7396) into a cluster. A patch that changes nothing writes nothing.
- * @throws AppError `not_found`, `precondition_failed`, `invalid`, `state_conflict`
+ * @throws AppError `not_found`, `precondition_failed`, `invalid`, `state_conflict`, `datastore_unavailable`
  */
 export function changeCluster(
   context: Context,
@@ -49,11 +51,20 @@ export function changeCluster(
       ...forgotten,
       updatedAt: date(now),
     }
+    if (becomesManaged(before, spec)) await goManaged({ db: tx, managed: context.managed }, row.id)
     const after = await updateCluster(tx, row.id, { ...set, version: row.version + 1 })
     const detail = { changed, version: spec.version, state: after.state }
     await recordAudit(tx, now, actor, 'cluster.change', `cluster:${name}`, detail)
     return showCluster(tx, after, now)
   })
+}
+
+const becomesManaged = (before: ClusterSpec, after: ClusterSpec) =>
+  before.datastore.kind !== 'managed' && after.datastore.kind === 'managed'
+
+async function goManaged(deps: { db: Drizzle; managed: Context['managed'] }, clusterId: string): Promise<void> {
+  await checkManaged(deps, 1)
+  await askManaged(deps, (managed) => managed.declare(clusterId))
 }
 
 /** Names of the members that differ; never their values, which may be secret. */

@@ -7,6 +7,7 @@ import { bootstrapName } from '../k3s/bootstrap.ts'
 import { ClusterSpec, type Datastore } from '../k3s/cluster.ts'
 import { checkDatastore } from '../k3s/datastore.ts'
 import { countServers, findCluster } from '../store/clusters.ts'
+import { checkManaged } from './check-managed.ts'
 import { place, specOf } from './cluster-view.ts'
 import type { Context } from './context.ts'
 import { parse, refuse } from './invalid.ts'
@@ -23,7 +24,7 @@ const probes: Partial<Record<Datastore['kind'], (look: Look) => Promise<Finding[
   etcd: probeEtcd,
 }
 
-type Deps = Pick<Context, 'managed'>
+type Deps = Pick<Context, 'managed'> & Partial<Pick<Context, 'db'>>
 type Known = Pick<Context, 'db' | 'vault' | 'managed'>
 
 /**
@@ -32,6 +33,8 @@ type Known = Pick<Context, 'db' | 'vault' | 'managed'>
  * @throws AppError `invalid` with what would keep K3s from coming up on it
  */
 export async function checkNewDatastore(deps: Deps, spec: ClusterSpec): Promise<Finding[]> {
+  // That is tried whether or not somebody asks for it (create-cluster.ts).
+  if (spec.datastore.kind === 'managed') return []
   return refuseErrors(await lookAt(deps, spec.datastore, { servers: usualServers, bootstrapName: '' }))
 }
 
@@ -62,19 +65,19 @@ async function expectation({ db, vault }: Known, name: string) {
 }
 
 async function lookAt(
-  { managed }: Deps,
+  deps: Deps,
   datastore: Datastore,
   expected: Pick<Look, 'servers' | 'bootstrapName'>,
 ): Promise<Finding[]> {
   const { kind, endpoint = '', cafile, certfile, keyfile } = datastore
   refuse(checkDatastore(datastore))
-  if (kind === 'managed') return lookAtManaged(managed, expected.servers)
+  if (kind === 'managed') return lookAtManaged(deps)
   return (await probes[kind]?.({ endpoint, cafile, certfile, keyfile, ...expected })) ?? []
 }
 
-async function lookAtManaged(managed: Context['managed'], servers: number): Promise<Finding[]> {
+async function lookAtManaged({ managed, db }: Deps): Promise<Finding[]> {
   try {
-    await managed?.check(servers)
+    if (db) await checkManaged({ managed, db }, 0)
     return []
   } catch (thrown) {
     if (!(thrown instanceof AppError) || !thrown.errors) throw thrown

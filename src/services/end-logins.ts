@@ -1,4 +1,11 @@
-import { type LoginRow, markDropped, markFenced, selectEndedLogins, selectLogins } from '../store/logins.ts'
+import {
+  type LoginRow,
+  markDropped,
+  markFenced,
+  selectClusterLogins,
+  selectEndedLogins,
+  selectLogins,
+} from '../store/logins.ts'
 import type { Context } from './context.ts'
 
 export type EndDeps = Pick<Context, 'sql' | 'managed' | 'now' | 'log'>
@@ -28,6 +35,14 @@ export async function fenceLogins(
  */
 export async function dropEndedLogins(deps: EndDeps, deviceId?: string): Promise<void> {
   if (deps.managed) await dropLogins(deps, await selectEndedLogins(deps.sql, deps.now(), grace, deviceId))
+}
+
+/** Drops every login of a cluster that is no more. @throws what Postgres says */
+export async function dropClusterLogins({ sql, managed, now }: EndDeps, clusterId: string): Promise<void> {
+  for (const { role, enrollment_id } of await selectClusterLogins(sql, clusterId)) {
+    await managed?.dropLogin(clusterId, enrollment_id)
+    await markDropped(sql, role, now())
+  }
 }
 
 async function dropLogins({ sql, managed, now, log }: EndDeps, logins: readonly LoginRow[]): Promise<void> {

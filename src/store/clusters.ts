@@ -1,6 +1,6 @@
-import { and, asc, eq, gt, isNull, notInArray } from 'drizzle-orm'
+import { and, asc, count, desc, eq, gt, isNotNull, isNull, notInArray, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { clusters, devices, enrollments } from './schema.ts'
+import { clusters, devices, enrollments, profileRevisions, profiles } from './schema.ts'
 
 export type ClusterRow = typeof clusters.$inferSelect
 export type NewCluster = typeof clusters.$inferInsert
@@ -56,6 +56,37 @@ export async function countServers(db: Drizzle, clusterId: string): Promise<numb
     enrollments,
     and(eq(enrollments.clusterId, clusterId), eq(enrollments.role, 'server'), isNull(enrollments.endedAt)),
   )
+}
+
+/** Devices on the roll that are servers of managed clusters, enrolled or not. */
+export async function countManagedServers(db: Drizzle): Promise<number> {
+  const [row] = await db
+    .select({ n: count() })
+    .from(devices)
+    .innerJoin(clusters, eq(clusters.id, devices.clusterId))
+    .innerJoin(profiles, eq(profiles.id, devices.profileId))
+    .innerJoin(
+      profileRevisions,
+      and(eq(profileRevisions.profileId, profiles.id), eq(profileRevisions.revision, profiles.revision)),
+    )
+    .where(
+      and(
+        eq(clusters.datastoreKind, 'managed'),
+        isNull(clusters.deletedAt),
+        notInArray(devices.state, ended),
+        sql`coalesce(${devices.role}, ${profileRevisions.spec} ->> 'role') = 'server'`,
+      ),
+    )
+  return row?.n ?? 0
+}
+
+/** Deleted clusters of a name whose rows may still be in the managed datastore, the last one first. */
+export function findBuriedManaged(db: Drizzle, name: string): Promise<ClusterRow[]> {
+  return db
+    .select()
+    .from(clusters)
+    .where(and(eq(clusters.name, name), isNotNull(clusters.deletedAt), eq(clusters.datastoreKind, 'managed')))
+    .orderBy(desc(clusters.deletedAt), desc(clusters.id))
 }
 
 /** Whether a device of the cluster has a live enrollment. */

@@ -4,7 +4,7 @@ import { notFound, onError } from '../../src/http/problem.ts'
 import { requestId } from '../../src/http/request-id.ts'
 import type { Scope } from '../../src/services/admin-token.ts'
 import { createToken } from '../../src/services/create-token.ts'
-import { makeWorld, type World } from './world.ts'
+import { makeManagedWorld, makeWorld, type World } from './world.ts'
 
 type Options = { as?: Scope | 'nobody' | { token: string }; headers?: Record<string, string> }
 
@@ -25,8 +25,13 @@ export type AdminDesk = {
   call: (method: string, path: string, body?: unknown, options?: Options) => Promise<Answer>
 }
 
-export async function openAdminDesk(): Promise<AdminDesk> {
-  const world = await makeWorld()
+export type DeskOptions = {
+  /** With a managed datastore on the tests' PostgreSQL */
+  managed?: boolean | { address?: string; ca?: string }
+}
+
+export async function openAdminDesk({ managed = false }: DeskOptions = {}): Promise<AdminDesk> {
+  const world: World = managed ? await makeManagedWorld(managed === true ? {} : managed) : await makeWorld()
   const app = new Hono()
   app.use(requestId())
   app.onError(onError(world.log))

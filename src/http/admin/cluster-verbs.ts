@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { acceptRotation } from '../../services/accept-rotation.ts'
+import { purgeCluster } from '../../services/purge-cluster.ts'
 import { releaseInitializer } from '../../services/release-initializer.ts'
 import { resetCluster } from '../../services/reset-cluster.ts'
 import { Cluster, nameParam as params } from './cluster-schema.ts'
@@ -59,6 +60,19 @@ const reset = adminRoute({
   errors: ['not_found', 'state_conflict', 'datastore_unavailable'],
 })
 
+const purge = adminRoute({
+  method: 'post',
+  scope: 'admin',
+  tags: ['clusters'],
+  path: '/clusters/{name}/purge',
+  summary: 'Erase what deleted clusters of this name left in the managed datastore',
+  description:
+    'For good. Refused while a cluster of this name is on the roll. The answer shows the one that was deleted last; again, the same.',
+  request: { params },
+  responses,
+  errors: ['not_found', 'state_conflict', 'datastore_unavailable'],
+})
+
 export const clusterVerbRoutes = () =>
   resource()
     .openapi(release, async (c) => {
@@ -74,5 +88,9 @@ export const clusterVerbRoutes = () =>
     .openapi(reset, async (c) => {
       const request = { ...c.req.valid('param'), precondition: ifMatch(c) }
       const cluster = await resetCluster(c.var.context, actor(c), request, c.req.valid('json'))
+      return c.json(cluster.body, 200, { ETag: etag(cluster) })
+    })
+    .openapi(purge, async (c) => {
+      const cluster = await purgeCluster(c.var.context, actor(c), c.req.valid('param').name)
       return c.json(cluster.body, 200, { ETag: etag(cluster) })
     })

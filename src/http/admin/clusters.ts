@@ -46,13 +46,13 @@ const create = adminRoute({
   tags,
   summary: 'Declare a cluster',
   description:
-    'The version needs hashes on record, unless `allow_unpinned`. With a `ca_hash` the cluster counts as up.',
+    'The version needs hashes on record, unless `allow_unpinned`. With a `ca_hash` the cluster counts as up. On a `managed` datastore it gets its schema; that nodes can reach it is tried first.',
   request: {
     query: CheckQuery,
     body: { required: true, content: { 'application/json': { schema: ClusterSpec, example } } },
   },
   responses: { 201: answer('Declared', Cluster) },
-  errors: ['already_exists'],
+  errors: ['already_exists', 'datastore_unavailable'],
 })
 
 const read = adminRoute({
@@ -90,7 +90,7 @@ const change = adminRoute({
     body: { required: true, content: { 'application/json': { schema: ClusterPatch } } },
   },
   responses: { 200: answer('As it is now', Cluster) },
-  errors: ['not_found', 'state_conflict'],
+  errors: ['not_found', 'state_conflict', 'datastore_unavailable'],
 })
 
 const remove = adminRoute({

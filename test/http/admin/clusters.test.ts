@@ -79,9 +79,7 @@ test('404: unknown names, names that cannot be, verbs of later releases', async 
   for (const name of ['nowhere', 'A B', '%00', '%FF', encodeURIComponent('\u{1f600}'), 'x'.repeat(2_000)]) {
     assert.is((await desk.call('GET', `/clusters/${name}`)).status, 404, name)
   }
-  for (const verb of ['purge', 'restart']) {
-    assert.is((await desk.call('POST', `/clusters/pinned/${verb}`, {})).status, 404)
-  }
+  assert.is((await desk.call('POST', '/clusters/pinned/restart', {})).status, 404)
   assert.is((await desk.call('GET', '/clusters/pinned/kubeconfig')).status, 404)
 })
 
