@@ -44,6 +44,8 @@ export class DeviceServer {
   start: 'init' | 'join' | undefined
   /** Task lines that wait; what is answered is gone. */
   tasks: string[] = []
+  /** Tasks that one poll is answered with, at most. */
+  page = 1_000
   /** What was said of tasks, in order. */
   readonly results: string[] = []
   /** What the cluster was seen to show, in order. */
@@ -212,7 +214,11 @@ export class DeviceServer {
     }
     for (let held = 0; this.tasks.length === 0 && held < this.hold; held += 10) await sleep(10)
     if (this.tasks.length === 0) return { status: 204, headers: {}, body: '' }
-    return { status: 200, headers: { 'Content-Type': 'text/plain; charset=utf-8' }, body: `${this.tasks.join('\n')}\n` }
+    return {
+      status: 200,
+      headers: { 'Content-Type': 'text/plain; charset=utf-8' },
+      body: `${this.tasks.slice(0, this.page).join('\n')}\n`,
+    }
   }
 
   #nodes(body: string, request: IncomingMessage): Reply {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type { KeyValueClient } from '../../kine/client.ts'
 import { type Api, serveApi } from './api.ts'
 import { Authenticator } from './auth.ts'
@@ -127,9 +127,10 @@ async function writeCredentials({ root, token }: ServerOptions, files: ClusterFi
   const client = await makeLeaf(authority, { user: 'system:admin', groups: ['system:masters'] }, { client: true })
   const ca = files.ServerCA as string
   writeKubeconfig(join(root, 'etc/rancher/k3s/k3s.yaml'), { url, ca, client })
-  const file = join(root, 'var/lib/rancher/k3s/server/token')
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  writeFileSync(file, `${token}\n`, { mode: 0o600 })
+  const server = join(root, 'var/lib/rancher/k3s/server')
+  mkdirSync(join(server, 'tls'), { recursive: true, mode: 0o700 })
+  writeFileSync(join(server, 'token'), `${token}\n`, { mode: 0o600 })
+  writeFileSync(join(server, 'tls/server-ca.crt'), ca)
 }
 
 const namesOf = ({ sans, nodeName }: ServerOptions) => [
