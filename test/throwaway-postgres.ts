@@ -46,7 +46,10 @@ export type Major = 15 | 18
 
 /** Which of them this machine has: the embedded 18 always, Debian's 15 where it is installed. */
 export const majors: Major[] = existsSync(debian('postgres')) ? [15, 18] : [18]
-if (majors.length < 2) console.log('\n  SKIPPED LOUDLY: PostgreSQL 15 is not installed here; only 18 is tested\n')
+if (majors.length < 2)
+  console.log(
+    'skipped: PostgreSQL 15 (Debian) is not installed here: what is tested on it and on 18 is tested on 18 alone',
+  )
 
 const openToAll = `local all all scram-sha-256
 hostssl all all all scram-sha-256

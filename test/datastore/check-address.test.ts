@@ -157,7 +157,7 @@ test('refuses a read-only standby, unless a primary stands beside it', async () 
 })
 
 test('refuses a pooler, which hands out process ids of its own', async () => {
-  if (!existsSync(pgbouncer)) return console.log('\n  SKIPPED LOUDLY: pgbouncer is not installed here\n')
+  if (!existsSync(pgbouncer)) return console.log('skipped: refuses a pooler: pgbouncer is not installed here')
   const directory = mkdtempSync(join(tmpdir(), 'rollcall-bouncer-'))
   const port = 20_000 + Math.floor(Math.random() * 12_000)
   const pair = await makeSelfSigned(['localhost'], Math.floor(Date.now() / 1000))
