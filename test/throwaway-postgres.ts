@@ -39,6 +39,8 @@ export type Throwaway = {
   hba: (text: string) => Promise<void>
   /** Comes up again as a standby, which takes no writes. */
   becomeStandby: () => Promise<void>
+  /** Ends every session and starts again; `meanwhile` runs while it is away. */
+  restart: (meanwhile?: () => Promise<void>) => Promise<void>
   stop: () => Promise<void>
 }
 
@@ -105,6 +107,11 @@ export async function throwawayPostgres(major: Major, settings: Record<string, s
     becomeStandby: async () => {
       await stopPostmaster(postmaster)
       put('standby.signal', '')
+      postmaster = await startPostmaster(place, program, account)
+    },
+    restart: async (meanwhile = async () => {}) => {
+      await stopPostmaster(postmaster)
+      await meanwhile()
       postmaster = await startPostmaster(place, program, account)
     },
     stop: async () => {

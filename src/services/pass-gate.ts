@@ -49,10 +49,12 @@ export async function letIn(ports: GatePorts, asker: string): Promise<'init' | '
   const mark = await ports.mark()
   if (mark === 'marked') return start
   // The login is that of whoever redeemed first.
-  if (mark === 'taken') throw new AppError('already_redeemed', { detail: 'another retry key redeemed this ticket' })
+  if (mark === 'taken') throw secondKey()
   await login?.end()
   throw mark === 'ended' ? new AppError('token_invalid') : shut()
 }
+
+export const secondKey = () => new AppError('already_redeemed', { detail: 'another retry key redeemed this ticket' })
 
 const shut = () =>
   new AppError('cluster_not_ready', { detail: 'the cluster changed meanwhile: ask again', retryAfter: 5 })

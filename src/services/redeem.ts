@@ -7,6 +7,7 @@ import { importKey } from '../identity/key-cache.ts'
 import { checkNonce } from '../identity/nonce.ts'
 import { verifySignature } from '../identity/verify.ts'
 import {
+  alarmOfSecondKey,
   extendTicket,
   markRedeemed,
   selectPinnedKey,
@@ -18,7 +19,7 @@ import {
 import { place } from './cluster-view.ts'
 import type { Context } from './context.ts'
 import { gatePorts } from './gate-ports.ts'
-import { letIn } from './pass-gate.ts'
+import { letIn, secondKey } from './pass-gate.ts'
 
 /** What comes with a join ticket: a proof of key, or for weak enrollments the key of a retry. */
 export type RedeemRequest = { ticket: string; proof: Uint8Array | undefined; retryKey: string | undefined }
@@ -37,15 +38,20 @@ export async function redeem(context: Context, request: RedeemRequest): Promise<
   const ticket = await selectTicket(context.sql, sha256(request.ticket), context.now())
   if (ticket?.role !== 'server' || ticket.expired || ticket.joined) throw new AppError('token_invalid')
   const by = meets(ticket.assurance, 'key') ? await proveKey(context, ticket, request) : retryKey(request)
-  if (ticket.redeemed_by !== null && ticket.redeemed_by !== by)
-    throw new AppError('already_redeemed', { detail: 'another retry key redeemed this ticket' })
   try {
+    if (ticket.redeemed_by !== null && ticket.redeemed_by !== by) throw secondKey()
     return await enter(context, ticket, by)
   } catch (error) {
-    if (error instanceof AppError && error.status === 503)
-      await extendTicket(context.sql, ticket.enrollment_id, context.now() + ticket.join_ttl)
+    if (error instanceof AppError) await afterRefusal(context, ticket, error)
     throw error
   }
+}
+
+async function afterRefusal({ sql, now, log }: Context, ticket: TicketRow, { code, status }: AppError): Promise<void> {
+  if (status === 503) await extendTicket(sql, ticket.enrollment_id, now() + ticket.join_ttl)
+  if (code !== 'already_redeemed') return
+  log.error({ enrollment: ticket.enrollment_id }, 'alarm: another retry key for a ticket that was redeemed')
+  await alarmOfSecondKey(sql, ticket, now())
 }
 
 async function enter(context: Context, ticket: TicketRow, by: string): Promise<RedeemAnswer> {

@@ -125,3 +125,16 @@ export async function selectServerToken(sql: Sql, clusterId: string): Promise<Ui
     select server_token_sealed from clusters where id = ${clusterId}`
   return (row as { server_token_sealed: Uint8Array }).server_token_sealed
 }
+
+/** Tells the timeline, once an hour, that somebody else came with a ticket that was redeemed: it was copied, or the device lost its retry key. */
+export async function alarmOfSecondKey(sql: Sql, ticket: TicketRow, now: number): Promise<void> {
+  await sql`
+    with first as (
+      insert into alarms (device_id, about, at) values (${ticket.device_id}, 'retry_key', to_timestamp(${now}))
+      on conflict (device_id, about) do update set at = excluded.at where alarms.at <= excluded.at - interval '1 hour' returning 1
+    )
+    insert into events (device_id, enrollment_id, at, source, name, result, detail)
+    select ${ticket.device_id}, ${ticket.enrollment_id}, to_timestamp(${now}), 'server', 'alarm.second_redeem', 'fail',
+      jsonb_build_object('detail', 'another retry key came with a join ticket that was redeemed')
+    from first`
+}

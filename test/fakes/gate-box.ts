@@ -3,7 +3,6 @@ import { eq } from 'drizzle-orm'
 import postgres, { type Sql } from 'postgres'
 import { loginPassword, loginRole } from '../../src/k3s/datastore-names.ts'
 import { enrollments } from '../../src/store/schema.ts'
-import { testAuthority } from '../postgres.ts'
 import { type Desk, problemOf } from './desk.ts'
 import { FakeDevice } from './device.ts'
 import { addEnrollment } from './enrollment.ts'
@@ -22,6 +21,7 @@ export class GateBox {
   readonly #desk: Desk
   readonly #device: FakeDevice
   readonly #ticket = randomBytes(32).toString('base64url')
+  readonly #report = randomBytes(24).toString('base64url')
   readonly #credential = randomBytes(32).toString('base64url')
 
   private constructor(desk: Desk, device: FakeDevice, id: string, enrollment: string) {
@@ -40,7 +40,12 @@ export class GateBox {
     const hash = (secret: string) => createHash('sha256').update(secret).digest()
     await desk.world.db
       .update(enrollments)
-      .set({ joinHash: hash(box.#ticket), nodeHash: hash(box.#credential), thumbprint: device.thumbprint })
+      .set({
+        joinHash: hash(box.#ticket),
+        nodeHash: hash(box.#credential),
+        reportHash: hash(box.#report),
+        thumbprint: device.thumbprint,
+      })
       .where(eq(enrollments.id, enrollment))
     return box
   }
@@ -49,10 +54,22 @@ export class GateBox {
     return this.#desk.redeem(this.#ticket, this.#device.joinProof(await this.#desk.nonce(), this.#ticket))
   }
 
-  /** `200`, or status and code of the refusal. */
-  async ask(): Promise<string> {
-    const answer = await this.redeem()
+  /**
+   * `200`, or status and code of the refusal.
+   * @param retryKey instead of a proof, for an enrollment that is weaker than `key`
+   */
+  async ask(retryKey?: string): Promise<string> {
+    const answer = await (retryKey === undefined ? this.redeem() : this.#redeemWeakly(retryKey))
     return answer.status === 200 ? '200' : `${answer.status} ${(await problemOf(answer)).code}`
+  }
+
+  #redeemWeakly(retryKey: string): Promise<Response> {
+    const headers = { authorization: `Bearer ${this.#ticket}`, 'rollcall-retry-key': retryKey }
+    return Promise.resolve(this.#desk.app.request('/v1/join', { method: 'POST', headers }))
+  }
+
+  async reports(step: string, result: string): Promise<void> {
+    await this.#desk.report(this.#report, { step, result })
   }
 
   /** `PUT /v1/nodes`. */
@@ -68,7 +85,7 @@ export class GateBox {
     return postgres({
       host: '127.0.0.1',
       port: Number(port),
-      ssl: { ca: await testAuthority(), servername: 'localhost' } as never,
+      ssl: { ca: this.#desk.world.managed?.ca, servername: 'localhost' } as never,
       user: loginRole(this.enrollment),
       password: loginPassword(this.#desk.world.keys.nodePassword, this.enrollment),
       database: 'rollcall_k3s',

@@ -9,15 +9,16 @@ import type { Context } from '../../src/services/context.ts'
 import { nodes } from '../../src/store/cluster-schema.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { clusters, devices, enrollments, identities, profileRevisions, profiles } from '../../src/store/schema.ts'
-import { testAuthority, testDatabase } from '../postgres.ts'
+import { type TestDatabase, testAuthority, testDatabase } from '../postgres.ts'
 import type { FakeDevice } from './device.ts'
 import { fakeVault } from './vault.ts'
 
 /** A context on a real, fresh database, with a clock that tests set. */
 export type World = Context & { clock: { now: number }; end: () => Promise<void>; url: string }
 
-export async function makeWorld(): Promise<World> {
-  const database = await testDatabase()
+/** @param given a migrated database; a fresh one on the shared server if not given */
+export async function makeWorld(given?: TestDatabase): Promise<World> {
+  const database = given ?? (await testDatabase())
   const clock = { now: 1_795_396_247 }
   const opened = openDatabase(database.url, { pool: 4 })
   return {
@@ -46,9 +47,9 @@ export async function makeWorld(): Promise<World> {
 
 /** The same, with a managed datastore on the same server, which all tests share: ids keep their clusters apart. */
 export async function makeManagedWorld(
-  change: { address?: string; ca?: string } = {},
+  change: { address?: string; ca?: string; database?: TestDatabase } = {},
 ): Promise<World & { managed: ManagedDatastore }> {
-  const world = await makeWorld()
+  const world = await makeWorld(change.database)
   const { port } = new URL(world.url)
   const { address = `localhost:${port}`, ca = await testAuthority() } = change
   const server = { url: world.url, connection: {} }
