@@ -57,6 +57,8 @@ function checkCluster({ cluster, role, hostname, serverTaken }: Candidate): void
       throw new AppError('state_conflict', { detail: 'the cluster is on SQLite and has its one server already' })
     return
   }
+  // Two CA hashes: what an agent is given to trust may be the wrong one.
+  if (cluster.state === 'stuck') throw wait('the cluster is stuck; an admin has to look at it', 300)
   if (cluster.apiEndpoint === null) throw wait('the cluster has no API endpoint for agents yet')
   if (cluster.caHash === null) throw wait("the cluster's CA hash is not known yet: its first server must come up", 30)
 }

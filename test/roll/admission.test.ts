@@ -37,6 +37,7 @@ test('refuses each obstacle by its own code', () => {
   assert.is(code({ cluster: { ...cluster, apiEndpoint: null } }), 'cluster_not_ready')
   assert.is(code({ cluster: { ...cluster, caHash: null } }), 'cluster_not_ready')
   assert.is(code({ role: 'server', cluster: { ...cluster, state: 'compromised' } }), 'cluster_not_ready')
+  assert.is(code({ cluster: { ...cluster, state: 'stuck' } }), 'cluster_not_ready')
   assert.is(code({ role: 'server', serverTaken: true }), 'state_conflict')
 })
 
@@ -54,4 +55,6 @@ test('lets in whom nothing holds back', () => {
   assert.is(code({ joined: true, reenroll: 'always' }), 'admitted')
   assert.is(code({ joined: true, reenrollGranted: true }), 'admitted')
   assert.is(code({ role: 'server', cluster: { state: 'virgin', caHash: null, apiEndpoint: null } }), 'admitted')
+  // It gets its document and waits at redeem.
+  assert.is(code({ role: 'server', cluster: { state: 'stuck', caHash: null, apiEndpoint: null } }), 'admitted')
 })
