@@ -1,8 +1,10 @@
 import { AppError } from '../errors.ts'
 import type { Datastore } from '../k3s/cluster.ts'
-import type { GateView } from '../k3s/gate.ts'
+import type { GateView, Lease } from '../k3s/gate.ts'
 import { recordAudit } from '../store/audit.ts'
+import { recordEvents } from '../store/events.ts'
 import { type Asker, selectGate, takeLease } from '../store/gate.ts'
+import { date } from '../store/time.ts'
 import type { Context } from './context.ts'
 import { managedGate } from './managed-gate.ts'
 import type { GatePorts } from './pass-gate.ts'
@@ -42,18 +44,20 @@ export function gatePorts(context: Context, visitor: Visitor): Omit<GatePorts, '
 
 async function lease(context: Context, visitor: Visitor, { lease: seen }: GateView): Promise<boolean> {
   const taken = await takeLease(context.sql, visitor, seen?.deviceId ?? null, context.now())
-  if (!taken || !seen || seen.deviceId === visitor.deviceId) return taken
-  const detail = { from: seen.serial, to: visitor.hostname }
-  context.log.warn({ cluster: visitor.clusterId, ...detail }, 'the turn to go first passes on')
-  await recordAudit(
-    context.db,
-    context.now(),
-    { name: 'server' },
-    'cluster.lease.passed',
-    `cluster:${visitor.cluster}`,
-    detail,
-  )
+  if (taken && seen && seen.deviceId !== visitor.deviceId) await tell(context, visitor, seen)
   return taken
+}
+
+/** That a turn passed on is told to the admin, and to the timeline of the machine that lost it. */
+async function tell({ db, now, log }: Context, visitor: Visitor, lost: Lease): Promise<void> {
+  const detail = { from: lost.serial, to: visitor.hostname }
+  log.warn({ cluster: visitor.clusterId, ...detail }, 'the turn to go first passes on')
+  await db.transaction(async (tx) => {
+    await recordAudit(tx, now(), { name: 'server' }, 'cluster.lease.passed', `cluster:${visitor.cluster}`, detail)
+    const event = { deviceId: lost.deviceId, enrollmentId: null, name: 'join.turn_lost', result: 'fail' as const }
+    const words = 'it was not heard of for too long: another server goes first, and this one waits like the others'
+    await recordEvents(tx, date(now()), [{ ...event, detail: { detail: words } }])
+  })
 }
 
 /** What etcd keeps of a member's name must go before a machine of that name can join again. */

@@ -36,6 +36,21 @@ export class GateBox {
     const device = new FakeDevice(`BOX-${randomBytes(4).toString('hex')}`)
     const id = await addDevice(desk.world, device, where)
     const enrollment = await addEnrollment(desk.world, device.serial, { role: 'server' })
+    return GateBox.#with(desk, device, id, enrollment)
+  }
+
+  /** The same machine after another claim: its enrollment before ended. */
+  async again(): Promise<GateBox> {
+    const at = new Date(this.#desk.world.now() * 1000)
+    await this.#desk.world.db
+      .update(enrollments)
+      .set({ endedAt: at, endReason: 'replaced' })
+      .where(eq(enrollments.id, this.enrollment))
+    const enrollment = await addEnrollment(this.#desk.world, this.serial, { role: 'server' })
+    return GateBox.#with(this.#desk, this.#device, this.id, enrollment)
+  }
+
+  static async #with(desk: Desk, device: FakeDevice, id: string, enrollment: string): Promise<GateBox> {
     const box = new GateBox(desk, device, id, enrollment)
     const hash = (secret: string) => createHash('sha256').update(secret).digest()
     await desk.world.db

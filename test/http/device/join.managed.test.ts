@@ -164,6 +164,22 @@ test('a first server that is late and makes it just before it is fenced keeps it
   await sql.end({ timeout: 0 })
 })
 
+test('a first server that claims again goes on with a login of its own; the one before can write no more', async () => {
+  const { id, boxes } = await virgin(2)
+  const [first, second] = boxes
+  await first.ask()
+  const sql = await first.session()
+  await first.lock(sql, token)
+  const again = await first.again()
+  assert.equal(
+    [await first.ask(), await second.ask(), await again.ask()],
+    ['401 token_invalid', '503 cluster_not_ready', '200'],
+  )
+  assert.equal(await openLogins(id), [again.enrollment])
+  assert.equal([await first.canWrite(), await again.canWrite()], [false, true])
+  await sql.end({ timeout: 0 })
+})
+
 test('nobody follows while the one that lost its turn cannot be fenced', async () => {
   const { id, boxes } = await virgin(2)
   await boxes[0].ask()
