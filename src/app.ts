@@ -2,6 +2,7 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import { type ErrorHandler, Hono } from 'hono'
 import { requireToken } from './http/admin/auth.ts'
 import { adminRoutes } from './http/admin/routes.ts'
+import { assetRoutes } from './http/assets.ts'
 import { deviceRoutes, serverTime } from './http/device/routes.ts'
 import { observed, refusedWhileDraining } from './http/edge.ts'
 import { toAppError } from './http/error-cause.ts'
@@ -57,6 +58,7 @@ export function createApp(
     }),
   )
   app.route('/', adminRoutes(context, tokens))
+  if (context.mirror) app.route('/', assetRoutes(context.mirror))
   app.notFound(notFound(app as never))
   return app as unknown as OpenAPIHono
 }
@@ -68,6 +70,7 @@ export function createBootApp(context: Context, operations: Operations = operati
   app.onError(onError(context.log))
   app.route('/', healthRoutes(operations.ready))
   app.use(refusedWhileDraining(operations))
+  if (context.mirror) app.route('/', assetRoutes(context.mirror))
   app.notFound(notFound(app as never))
   return app as unknown as Hono
 }

@@ -42,7 +42,8 @@ export type Config = Readonly<{
   /** PEM: further authorities that devices shall trust, for a certificate of one's own */
   tlsCa: string | undefined
   sealingKeyFile: string
-  k3s: Readonly<{ scriptUrl: string; artifactUrl: string }>
+  /** `mirror`: documents name this server's own if it holds the version (auto), nothing else (on), or never (off) */
+  k3s: Readonly<{ scriptUrl: string; artifactUrl: string; mirror: 'auto' | 'on' | 'off' }>
   logLevel: string
   /** Seconds that requests in flight may take after SIGTERM */
   drainSeconds: number
@@ -94,6 +95,7 @@ const Settings = z.object({
   ROLLCALL_SEALING_KEY_FILE: z.string().optional(),
   ROLLCALL_K3S_SCRIPT_URL: webUrl.default('https://raw.githubusercontent.com/k3s-io/k3s/{version}/install.sh'),
   ROLLCALL_K3S_ARTIFACT_URL: webUrl.default('https://github.com/k3s-io/k3s/releases/download'),
+  ROLLCALL_MIRROR: z.enum(['auto', 'on', 'off']).default('auto'),
   ROLLCALL_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ROLLCALL_DRAIN_SECONDS: whole(0, 3_600).default(25),
 })
@@ -187,7 +189,11 @@ function toConfig(s: z.output<typeof Settings>): Config {
     tls: tls ? { certificate: s.ROLLCALL_TLS_CERT as string, key: s.ROLLCALL_TLS_KEY as string } : undefined,
     tlsCa: s.ROLLCALL_TLS_CA,
     sealingKeyFile: resolve(s.ROLLCALL_SEALING_KEY_FILE ?? join(s.ROLLCALL_DATA_DIR, 'sealing.key')),
-    k3s: { scriptUrl: s.ROLLCALL_K3S_SCRIPT_URL, artifactUrl: s.ROLLCALL_K3S_ARTIFACT_URL },
+    k3s: {
+      scriptUrl: s.ROLLCALL_K3S_SCRIPT_URL,
+      artifactUrl: s.ROLLCALL_K3S_ARTIFACT_URL,
+      mirror: s.ROLLCALL_MIRROR,
+    },
     logLevel: s.ROLLCALL_LOG_LEVEL,
     drainSeconds: s.ROLLCALL_DRAIN_SECONDS,
   }

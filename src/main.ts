@@ -23,6 +23,14 @@ const commands: Record<string, { usage: string; load: () => Promise<Command> }> 
     usage: `doctor datastore --cluster NAME | --kind postgres|mysql|etcd [--cafile F] [--certfile F] [--keyfile F] < endpoint ${common}`,
     load: async () => (await import('./cli/doctor.ts')).doctor,
   },
+  versions: {
+    usage: `versions add VERSION [--from URL|DIR] [--script URL|FILE] [--arch amd64,arm64,arm] [--yes] | versions list ${common}`,
+    load: async () => (await import('./cli/versions.ts')).versions,
+  },
+  mirror: {
+    usage: `mirror add VERSION [--from URL|DIR] [--script URL|FILE] [--arch LIST] [--no-images] [--yes] | mirror add-file VERSION FILE [--sha256 H] [--yes] | mirror list | mirror remove VERSION [--yes] ${common}`,
+    load: async () => (await import('./cli/mirror.ts')).mirror,
+  },
   'image-seed': {
     usage: 'image-seed --url URL --pin PINS [--stage-one] DIRECTORY',
     load: async () => (await import('./cli/image-seed.ts')).imageSeedCommand,
@@ -35,6 +43,17 @@ const io = {
   env: process.env,
   out: (line: string) => process.stdout.write(`${line}\n`),
   err: (line: string) => process.stderr.write(`${line}\n`),
+  ask: process.stdin.isTTY && process.stderr.isTTY ? askTerminal : undefined,
+}
+
+async function askTerminal(question: string): Promise<string> {
+  const { createInterface } = await import('node:readline/promises')
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return await terminal.question(question)
+  } finally {
+    terminal.close()
+  }
 }
 
 async function main([name, ...args]: string[]): Promise<number> {

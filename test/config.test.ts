@@ -73,6 +73,7 @@ test('has the defaults that scripts rely on', () => {
   assert.equal(config.k3s, {
     scriptUrl: 'https://raw.githubusercontent.com/k3s-io/k3s/{version}/install.sh',
     artifactUrl: 'https://github.com/k3s-io/k3s/releases/download',
+    mirror: 'auto',
   })
 })
 

@@ -22,13 +22,15 @@ export const hasEtcd = existsSync('/usr/bin/etcd')
 if (!hasEtcd) console.log('skipped: etcd is not installed (Debian: etcd-server)')
 
 // One certificate for both ends; our own authority makes none for clients.
-const extensions = 'subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n'
+const extensions = (names: readonly string[]) =>
+  `subjectAltName=DNS:localhost,${['127.0.0.1', ...names].map((name) => `IP:${name}`).join()}\nextendedKeyUsage=serverAuth,clientAuth\n`
 
-export async function throwawayEtcd(): Promise<Etcd> {
+/** @param names further addresses that its certificate names */
+export async function throwawayEtcd(names: readonly string[] = []): Promise<Etcd> {
   const root = mkdtempSync(join(tmpdir(), 'rollcall-etcd-'))
   const ca = await makeCa(Math.floor(Date.now() / 1000))
   const key = newKey()
-  const files = { 'ca.pem': ca.certificate, 'ca.key': ca.key, 'key.pem': key, ext: extensions }
+  const files = { 'ca.pem': ca.certificate, 'ca.key': ca.key, 'key.pem': key, ext: extensions(names) }
   for (const [name, text] of Object.entries(files)) writeFileSync(join(root, name), text, { mode: 0o600 })
   const openssl = (...args: string[]) =>
     execFileSync('openssl', args, { cwd: root, stdio: ['ignore', 'pipe', 'ignore'] })

@@ -22,15 +22,15 @@ const program = '/usr/sbin/mariadbd'
 export const hasMariadb = existsSync(program)
 if (!hasMariadb) console.log('skipped: MariaDB is not installed (Debian: mariadb-server)')
 
-/** Starts one on a free port of the loopback. */
-export async function throwawayMariadb(): Promise<Mariadb> {
+/** Starts one on a free port of the loopback. @param names further names in its certificate */
+export async function throwawayMariadb(names: readonly string[] = []): Promise<Mariadb> {
   const root = mkdtempSync(join(tmpdir(), 'rollcall-mariadb-'))
   const account = chooseAccount(undefined, join(root, 'data'))
   const now = Math.floor(Date.now() / 1000)
   const [ca, key] = [await makeCa(now), newKey()]
   const files = {
     'ca.pem': ca.certificate,
-    'cert.pem': await makeLeaf(ca, key, ['localhost', '127.0.0.1'], now),
+    'cert.pem': await makeLeaf(ca, key, ['localhost', '127.0.0.1', ...names], now),
     'key.pem': key,
   }
   for (const [name, text] of Object.entries(files)) writeFileSync(join(root, name), text)

@@ -5,6 +5,8 @@ export type Io = {
   out: (line: string) => void
   /** Standard error: for people */
   err: (line: string) => void
+  /** Asks whoever sits at the terminal; undefined where there is none */
+  ask?: ((question: string) => Promise<string>) | undefined
 }
 
 /**

@@ -18,6 +18,7 @@ import { credentialsOf, warnOfForeignKey } from './credentials.ts'
 import { type End, endSignal } from './end-signal.ts'
 import { readFlags } from './flags.ts'
 import { certify, prepareManaged } from './managed.ts'
+import { mirrorOf } from './mirror-place.ts'
 import { openStore, type Store, unixTime } from './open-store.ts'
 import { settingsOf, warnings } from './settings.ts'
 
@@ -87,6 +88,7 @@ function contextOf(config: Config, store: Store, addresses: Addresses, log: Logg
     keys: store.keys,
     settings: settingsOf(config, addresses, store.tls),
     managed: store.managed,
+    mirror: mirrorOf(config),
     log,
     now: unixTime,
     random: randomBytes,

@@ -28,11 +28,13 @@ export type ServerKeys = {
   nodePassword: Uint8Array
 }
 
-/** What documents may take from this server's own disk. */
+/** K3s releases on this server's own disk. */
 export type Mirror = {
-  /** Nothing else may be named: a version that is not here is refused */
+  /** Documents may name nothing else: a version that is not here is refused */
   only: boolean
   find: (version: string) => MirroredRelease | undefined
+  /** Where the bytes of a file are */
+  file: (version: string, name: string) => { path: string; sha256: string } | undefined
 }
 
 /** What every use case may need; tests pass a fixed clock, fixed bytes, a real database. */
@@ -44,7 +46,7 @@ export type Context = Database & {
   managed?: ManagedDatastore | undefined
   /** Tells held task polls of a cluster, here and on other replicas, to look again; undefined where none are held (command line) */
   wake?: ((clusterId: string) => void) | undefined
-  /** K3s releases on this server's own disk; undefined: documents never name it */
+  /** Undefined: documents never name it */
   mirror?: Mirror | undefined
   log: Logger
   /** Unix seconds */

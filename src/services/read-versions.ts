@@ -16,7 +16,7 @@ export async function readVersion({ db }: Context, version: string): Promise<Sho
 }
 
 export async function readVersions(
-  { db }: Context,
+  { db }: Pick<Context, 'db'>,
   page: { after?: string | undefined; limit: number },
 ): Promise<ShownVersion['body'][]> {
   return (await listVersions(db, page)).map((row) => toVersion(row).body)

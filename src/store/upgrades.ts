@@ -1,4 +1,4 @@
-import { and, asc, eq, isNull, sql } from 'drizzle-orm'
+import { and, asc, eq, isNull, or, sql } from 'drizzle-orm'
 import type { Upgrade, UpgradeNode } from '../k3s/upgrade.ts'
 import { nodes } from './cluster-schema.ts'
 import type { ClusterRow } from './clusters.ts'
@@ -31,6 +31,22 @@ export async function listRunningUpgrades(db: Drizzle): Promise<string[]> {
       ),
     )
   return rows.map(({ id }) => id)
+}
+
+/** Names of live clusters that run a version, or are being taken to it; at most 20. */
+export async function listClustersOn(db: Drizzle, version: string): Promise<string[]> {
+  const rows = await db
+    .select({ name: clusters.name })
+    .from(clusters)
+    .where(
+      and(
+        isNull(clusters.deletedAt),
+        or(eq(clusters.k3sVersion, version), sql`${clusters.upgrade} ->> 'to' = ${version}`),
+      ),
+    )
+    .orderBy(asc(clusters.name))
+    .limit(20)
+  return rows.map(({ name }) => name)
 }
 
 /** One of them for who follows it; nothing if somebody else has it just now. */

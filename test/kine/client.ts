@@ -1,4 +1,4 @@
-import { Grpc } from './grpc.ts'
+import { Grpc, type Tls } from './grpc.ts'
 import { decode, encode, type Field, type Message, type Values } from './protobuf.ts'
 
 // etcd's rpc.proto and kv.proto, as much of them as kine understands (kine pkg/server: create, update, delete, get, list).
@@ -71,9 +71,9 @@ export type Row = { key: string; value: Buffer; revision: number; createRevision
 export class KeyValueClient {
   readonly #grpc: Grpc
 
-  /** @param address `unix:///path` or `host:port`, without TLS */
-  constructor(address: string) {
-    this.#grpc = new Grpc(address)
+  /** @param address `unix:///path`, `http://host:port` or `https://host:port` */
+  constructor(address: string, tls?: Tls) {
+    this.#grpc = new Grpc(address, tls)
   }
 
   async get(key: string): Promise<Row | undefined> {

@@ -1,5 +1,6 @@
 import { type ClientHttp2Session, connect } from 'node:http2'
-import { connect as connectSocket } from 'node:net'
+import { connect as connectSocket, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 
 /** A refusal by the other side (grpc.github.io/grpc/core/md_doc_statuscodes.html), or `code` 14 where nobody answered. */
 export class GrpcError extends Error {
@@ -14,20 +15,25 @@ export class GrpcError extends Error {
 /** Whether nobody was there to answer, or not in time: the same call may go through later. */
 export const isUnavailable = (error: unknown): boolean => error instanceof GrpcError && [4, 14].includes(error.code)
 
+/** PEM, for `https://` addresses. */
+export type Tls = { ca?: string | undefined; cert?: string | undefined; key?: string | undefined }
+
 /** Milliseconds that a call may take. */
 const patience = 10_000
 
 /**
- * Unary gRPC calls without TLS over one connection, which is made anew when it broke. Two calls of etcd's are all that is asked, and the
+ * Unary gRPC calls over one connection, which is made anew when it broke. Two calls of etcd's are all that is asked, and the
  * library for it brings thirty packages.
  */
 export class Grpc {
   readonly #address: string
+  readonly #tls: Tls
   #session: ClientHttp2Session | undefined
 
-  /** @param address `unix:///path` or `host:port` */
-  constructor(address: string) {
+  /** @param address `unix:///path`, `http://host:port` or `https://host:port` */
+  constructor(address: string, tls: Tls = {}) {
     this.#address = address
+    this.#tls = tls
   }
 
   /** @returns the answer's message @throws GrpcError */
@@ -75,15 +81,18 @@ export class Grpc {
 
   #connected(): ClientHttp2Session {
     if (this.#session && !this.#session.destroyed && !this.#session.closed) return this.#session
-    const [host = '', port] = this.#address.split(':')
-    const socket = this.#address.startsWith('unix://')
-      ? connectSocket(this.#address.slice('unix://'.length))
-      : connectSocket(Number(port), host)
-    const session = connect('http://kine', { createConnection: () => socket })
+    const session = connect('http://kine', { createConnection: () => this.#socket() })
     session.on('error', () => session.destroy())
     // A waiting call keeps the process alive, an idle connection does not.
     session.unref()
     this.#session = session
     return session
+  }
+
+  #socket(): Socket {
+    if (this.#address.startsWith('unix://')) return connectSocket(this.#address.slice('unix://'.length))
+    const { protocol, hostname: host, port } = new URL(this.#address)
+    if (protocol === 'http:') return connectSocket(Number(port), host)
+    return connectTls({ host, port: Number(port), ALPNProtocols: ['h2'], ...this.#tls })
   }
 }

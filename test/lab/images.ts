@@ -33,7 +33,8 @@ export async function seededImages(lab: Lab, server: Server, artifacts: Artifact
   return images
 }
 
-async function seed(server: Server, directory: string, ...flags: string[]): Promise<void> {
+/** Makes an image's disk call in, as an admin does with `rollcall image-seed`. */
+export async function seed(server: Server, directory: string, ...flags: string[]): Promise<void> {
   const args = [...flags, '--url', server.publicUrl, '--pin', server.pins, directory]
   await imageSeedCommand(args, { env: {}, out: () => {}, err: () => {} })
 }

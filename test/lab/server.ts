@@ -37,7 +37,12 @@ export class Server {
     this.#process = process
   }
 
-  static async start(lab: Lab, artifacts: Artifacts): Promise<Server> {
+  /** @param more settings of its own */
+  static async start(
+    lab: Lab,
+    artifacts: Pick<Artifacts, 'scriptUrl' | 'url'>,
+    more: NodeJS.ProcessEnv = {},
+  ): Promise<Server> {
     const data = join(lab.dir, 'server')
     await mkdir(data, { mode: 0o755 })
     const publicUrl = `https://${labAddress}:${lab.line.port}`
@@ -46,6 +51,7 @@ export class Server {
       ROLLCALL_PUBLIC_URL: publicUrl,
       ROLLCALL_K3S_SCRIPT_URL: artifacts.scriptUrl,
       ROLLCALL_K3S_ARTIFACT_URL: artifacts.url,
+      ...more,
     }
     const log = join(lab.dir, 'server.log')
     const process = await serve(env, log)
@@ -88,6 +94,10 @@ export class Server {
     const answer = await this.call(method, path, body)
     if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
     return answer.body as T
+  }
+
+  get pid(): number {
+    return this.#process.pid as number
   }
 
   async stop(): Promise<void> {

@@ -1,4 +1,4 @@
-import { admit } from './admission.ts'
+import { admit, type Change } from './admission.ts'
 import type { Authenticator, Identity } from './auth.ts'
 import { isAllowed, type Verb } from './authorization.ts'
 import { discover } from './discovery.ts'
@@ -44,10 +44,11 @@ async function act({ store }: Api, ask: Ask, target: Target, caller: Identity): 
     case 'POST': {
       const object = bodyOf(ask, target)
       await allow('create', object)
-      return answer(ask, resource, await create(store, resource, object), 201)
+      return answer(ask, resource, await create(store, resource, object, caller), 201)
     }
     case 'PUT': {
       await allow('update')
+      await admit(store, updateOf(target, caller))
       const object = bodyOf(ask, target)
       const change = (before: Json) =>
         target.part === 'status' ? { ...before, status: object.status } : prepared(object)
@@ -55,7 +56,7 @@ async function act({ store }: Api, ask: Ask, target: Target, caller: Identity): 
     }
     case 'PATCH':
       await allow('patch')
-      return patch(store, ask, target)
+      return patch(store, ask, target, caller)
     case 'DELETE': {
       await allow('delete')
       const gone = found(await remove(store, target), target)
@@ -67,14 +68,15 @@ async function act({ store }: Api, ask: Ask, target: Target, caller: Identity): 
   }
 }
 
-async function create(store: ObjectStore, resource: Resource, object: Json): Promise<Json> {
-  await admit(store, 'CREATE', resource, object)
+async function create(store: ObjectStore, resource: Resource, object: Json, { user }: Identity): Promise<Json> {
+  await admit(store, { operation: 'CREATE', resource, name: object.metadata.name, user })
   const created = await store.create(resource, prepared(object))
   if (resource === nodes) await ownNodePassword(store, created.metadata.name, created.metadata.uid as string)
   return created
 }
 
-async function patch(store: ObjectStore, ask: Ask, target: Target): Promise<Reply> {
+async function patch(store: ObjectStore, ask: Ask, target: Target, caller: Identity): Promise<Reply> {
+  await admit(store, updateOf(target, caller))
   const { resource, namespace, name } = target
   const isApply = ask.headers['content-type'] === 'application/apply-patch+yaml'
   const change = JSON.parse(ask.body.toString()) as Json
@@ -83,8 +85,16 @@ async function patch(store: ObjectStore, ask: Ask, target: Target): Promise<Repl
   )
   if (after) return answer(ask, resource, after)
   if (!isApply) throw notFound(target)
-  return answer(ask, resource, await create(store, resource, bodyOf(ask, target)), 201)
+  return answer(ask, resource, await create(store, resource, bodyOf(ask, target), caller), 201)
 }
+
+const updateOf = ({ resource, part, name = '' }: Target, { user }: Identity): Change => ({
+  operation: 'UPDATE',
+  resource,
+  part,
+  name,
+  user,
+})
 
 async function remove(store: ObjectStore, { resource, namespace, name }: Target): Promise<Json | undefined> {
   const gone = await store.delete(resource, name as string, namespace)
@@ -124,8 +134,15 @@ function prepared(object: Json): Json {
 }
 
 function select(objects: Json[], { query }: Ask): Json[] {
-  const [, name] = /metadata\.name=([^,]+)/.exec(query.get('fieldSelector') ?? '') ?? []
-  return name ? objects.filter(({ metadata }) => metadata.name === name) : objects
+  const selectors = (query.get('fieldSelector') ?? '').split(',').filter(Boolean)
+  const isWanted = (object: Json, selector: string) => {
+    const [, path = '', operator, value] = /^([\w.]+)(!=|==?)(.*)$/.exec(selector) ?? []
+    const found = path
+      .split('.')
+      .reduce<unknown>((at, member) => (at as Record<string, unknown> | undefined)?.[member], object)
+    return (String(found ?? '') === value) === (operator !== '!=')
+  }
+  return objects.filter((object) => selectors.every((selector) => isWanted(object, selector)))
 }
 
 const wantsTable = ({ headers }: Ask) => /as=Table/.test(headers.accept ?? '')

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KeyValueClient } from '../../kine/client.ts'
@@ -12,8 +12,22 @@ export type Datastore = {
   close: () => void
 }
 
+/** Opens what config.yaml names: etcd itself, or anything else through the real kine. @throws Error with the last words of who failed */
+export function openDatastore(root: string, config: Config, kine: string): Promise<Datastore> {
+  const endpoint = text(config, 'datastore-endpoint')
+  return /^https?:/.test(endpoint) ? openEtcd(root, config, endpoint) : openKine(root, config, kine)
+}
+
+async function openEtcd(root: string, config: Config, endpoints: string): Promise<Datastore> {
+  const pem = (key: string) => (text(config, key) ? readFileSync(join(root, text(config, key)), 'utf8') : undefined)
+  const tls = { ca: pem('datastore-cafile'), cert: pem('datastore-certfile'), key: pem('datastore-keyfile') }
+  const client = new KeyValueClient(endpoints.split(',')[0] as string, tls)
+  await client.get('/registry/health')
+  return { client, lost: new Promise(() => {}), close: () => client.close() }
+}
+
 /** Starts the real kine on the endpoint, as K3s does in its own process, and waits for it as long as kine does. @throws Error with kine's last words */
-export async function openDatastore(root: string, config: Config, kine: string): Promise<Datastore> {
+async function openKine(root: string, config: Config, kine: string): Promise<Datastore> {
   const home = join(root, 'var/lib/rancher/k3s/server')
   mkdirSync(home, { recursive: true, mode: 0o700 })
   const socket = join(home, 'kine.sock')

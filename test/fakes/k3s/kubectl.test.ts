@@ -4,6 +4,8 @@ import * as assert from 'uvu/assert'
 import { findKubectl } from '../../kine/kubectl.ts'
 import { testsWithKine } from '../../kine/program.ts'
 import { suite } from '../../suite.ts'
+import { makeLeaf } from './certificates.ts'
+import { writeKubeconfig } from './kubeconfig.ts'
 import type { Json } from './objects.ts'
 import { leases, nodes, secrets } from './resources.ts'
 import { type Simulator, startSimulator } from './simulator.ts'
@@ -58,14 +60,25 @@ metadata: {name: ban-${name}}
 spec:
   failurePolicy: Fail
   matchConstraints:
-    resourceRules: [{apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["nodes"]}]
-  validations: [{expression: "object.metadata.name != '${name}'", message: "${name} was revoked"}]
+    resourceRules: [{apiGroups: [""], apiVersions: ["*"], operations: [CREATE, UPDATE], resources: [nodes, nodes/status]}]
+  matchConditions: [{name: banned, expression: "request.userInfo.username == 'system:node:${name}'"}]
+  validations: [{expression: "false", message: this node was revoked}]
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata: {name: ban-${name}}
 spec: {policyName: ban-${name}, validationActions: [Deny]}
 `
+
+/** A kubeconfig as a kubelet has it. */
+async function kubeletConfig(name: string): Promise<string> {
+  const { files, url, root } = simulator
+  const authority = { certificate: files.ClientCA as string, key: files.ClientCAKey as string }
+  const client = await makeLeaf(authority, { user: `system:node:${name}`, groups: ['system:nodes'] }, { client: true })
+  const file = join(root, `${name}.kubeconfig`)
+  writeKubeconfig(file, { url, ca: files.ServerCA as string, client })
+  return file
+}
 
 withBoth('refuses what nobody asked for with a kubeconfig, and kinds that it does not have', async () => {
   await startOnce()
@@ -126,8 +139,30 @@ withBoth('a deleted Node takes its lease along, and a banned one cannot be made 
   assert.is(await simulator.store.get(leases, 'sn-0042', 'kube-node-lease'), undefined)
   await passes(['apply', '-f', '-'], ban('sn-0042'))
   await passes(['apply', '-f', '-'], ban('sn-0042'))
-  const refused = await kubectl(['create', '-f', '-'], JSON.stringify(node('sn-0042')))
+  const [banned, other] = [await kubeletConfig('sn-0042'), await kubeletConfig('sn-0043')]
+  const refused = await kubectl(['create', '-f', '-'], JSON.stringify(node('sn-0042')), banned)
   assert.is(refused.code, 1)
-  assert.match(refused.err, 'sn-0042 was revoked')
-  await passes(['create', '-f', '-'], JSON.stringify(node('sn-0043')))
+  assert.match(refused.err, 'this node was revoked')
+  assert.match((await kubectl(['create', '-f', '-'], JSON.stringify(node('sn-0044')), other)).err, 'Forbidden')
+  assert.is((await kubectl(['create', '-f', '-'], JSON.stringify(node('sn-0043')), other)).code, 0)
+})
+
+withBoth('what rollcall-node calls: server-side apply of many, delete by manifest', async () => {
+  await startOnce()
+  const apply = [
+    'apply',
+    '--server-side',
+    '--force-conflicts',
+    '--field-manager=rollcall',
+    '--validate=false',
+    '-f',
+    '-',
+  ]
+  const ids = Array.from({ length: 20 }, (_, i) => `batch${(10 + i).toString(36)}`.slice(0, 6))
+  const unique = [...new Set(ids)]
+  const manifests = unique.map((id) => token(id, '2027-01-01T00:00:00Z')).join('')
+  await passes(apply, manifests)
+  await passes(apply, manifests)
+  await passes(['delete', '--ignore-not-found', '--wait=false', '-f', '-'], manifests)
+  assert.is(await simulator.store.get(secrets, `bootstrap-token-${unique[0]}`, 'kube-system'), undefined)
 })

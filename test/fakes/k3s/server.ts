@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
@@ -81,12 +81,36 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 async function clusterFiles({ client, token, root, say }: ServerOptions): Promise<ClusterFiles> {
   await reach(root, 'datastore')
   const known = await takeTurn(client, token, say)
-  if (known) return known
+  if (known) {
+    keepFiles(root, known)
+    return known
+  }
   await reach(root, 'locked')
   const files = await makeClusterFiles(token)
   await saveFiles(client, token, files, say)
+  keepFiles(root, files)
   await reach(root, 'saved')
   return files
+}
+
+/** Below server/tls, as K3s lays them. @throws Error where another cluster's lie, as K3s pkg/cluster/bootstrap.go does */
+function keepFiles(root: string, files: ClusterFiles): void {
+  const folder = join(root, 'var/lib/rancher/k3s/server/tls')
+  const names = {
+    'server-ca.crt': 'ServerCA',
+    'server-ca.key': 'ServerCAKey',
+    'client-ca.crt': 'ClientCA',
+    'client-ca.key': 'ClientCAKey',
+  }
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  for (const [name, entry] of Object.entries(names)) {
+    const file = join(folder, name)
+    if (existsSync(file) && readFileSync(file, 'utf8') !== files[entry])
+      throw new Error(
+        `${file} newer than datastore and could cause a cluster outage. Remove the file(s) from disk and restart to be recreated from datastore.`,
+      )
+    writeFileSync(file, files[entry] as string, { mode: 0o600 })
+  }
 }
 
 async function listen(options: ServerOptions, files: ClusterFiles, supervisor: Supervisor, api: Api) {
