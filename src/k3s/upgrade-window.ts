@@ -4,21 +4,17 @@ const days = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday'
 const timeOfDay = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$/, 'must be HH:MM')
 
 /** When upgrades may begin on a node. The names of its members are those of a Plan, in Rollcall's spelling. */
-export const UpgradeWindow = z
-  .strictObject({
-    days: z.array(z.enum(days)).min(1).max(7),
-    start: timeOfDay,
-    end: timeOfDay,
-    time_zone: z
-      .string()
-      .max(64)
-      .refine(isTimeZone, 'must be a time zone such as Europe/Berlin')
-      .default('UTC')
-      .describe('IANA name'),
-  })
-  .openapi('UpgradeWindow', {
-    example: { days: ['saturday'], start: '02:00', end: '04:00', time_zone: 'Europe/Berlin' },
-  })
+export const UpgradeWindow = z.strictObject({
+  days: z.array(z.enum(days)).min(1).max(7),
+  start: timeOfDay,
+  end: timeOfDay,
+  time_zone: z
+    .string()
+    .max(64)
+    .refine(isTimeZone, 'must be a time zone such as Europe/Berlin')
+    .default('UTC')
+    .describe('IANA name'),
+})
 export type UpgradeWindow = z.output<typeof UpgradeWindow>
 
 /**

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,7 +11,7 @@ import { versions } from '../../src/cli/versions.ts'
 import { fileServer } from '../fakes/file-server.ts'
 import { type MadeRelease, makeRelease, version } from '../fakes/release.ts'
 import { testDatabase } from '../postgres.ts'
-import { rollcall, serving } from '../rollcall.ts'
+import { ask, rollcall, serving } from '../rollcall.ts'
 import { suite } from '../suite.ts'
 
 const test = suite('rollcall versions, rollcall mirror', { timeout: 120_000 })
@@ -190,6 +190,13 @@ test('0: the running server serves it on both listeners, and another mirror can 
     const url = `${server.http}/assets/k3s`
     const answer = await fetch(`${url}/v1.36.3+k3s1/k3s-arm64`)
     assert.ok(Buffer.from(await answer.arrayBuffer()).equals(release.bytes('k3s-arm64')))
+    // As rollcall-node does it: the pinned key, and on from where a download broke off.
+    const part = join(folder, 'part')
+    writeFileSync(part, release.bytes('k3s').subarray(0, 5_000))
+    const { pin } = await ask(`${server.https}/healthz`)
+    const trust = ['-q', '-sS', '-f', '-k', '--pinnedpubkey', pin, '-C', '-']
+    execFileSync('curl', [...trust, '-o', part, `${server.https}/assets/k3s/v1.36.3%2Bk3s1/k3s`])
+    assert.ok(readFileSync(part).equals(release.bytes('k3s')))
     const second = join(folder, 'second')
     const args = ['mirror', 'add', version, '--from', url, '--arch', 'arm64', '--no-images', '--data-dir', second]
     const end = await rollcall(args, { env: env() })
