@@ -1,18 +1,15 @@
 import type { ClusterRow } from '../store/clusters.ts'
-import { listOpenLogins, noteFenced } from '../store/gate-logins.ts'
 import { askManaged } from './ask-managed.ts'
 import { place } from './cluster-view.ts'
 import type { Context } from './context.ts'
+import { dropClusterLogins } from './end-logins.ts'
 
 /**
- * Erases the rows of a managed cluster; its servers are fenced first, so that none writes into what comes after.
+ * Erases the rows of a managed cluster; its servers' logins end first, so that none writes into what comes after.
  * @throws AppError `datastore_unavailable`; nothing is lost by doing it again
  */
 export async function emptyDatastore(context: Context, clusterId: string): Promise<void> {
-  for (const enrollmentId of await listOpenLogins(context.sql, clusterId)) {
-    await askManaged(context, (managed) => managed.fenceLogin(enrollmentId))
-    await noteFenced(context.sql, [enrollmentId], context.now())
-  }
+  await askManaged(context, () => dropClusterLogins(context, clusterId))
   await askManaged(context, (managed) => managed.purge(clusterId))
   await askManaged(context, (managed) => managed.declare(clusterId))
 }

@@ -46,11 +46,3 @@ export async function noteRestored(sql: Sql, enrollmentIds: readonly string[]): 
     returning l.enrollment_id`
   return rows.map((row) => row.enrollment_id)
 }
-
-/** The enrollments of a cluster whose logins may still write. */
-export async function listOpenLogins(sql: Sql, clusterId: string): Promise<string[]> {
-  const rows = await sql<{ enrollment_id: string }[]>`
-    select enrollment_id from datastore_logins
-    where cluster_id = ${clusterId} and fenced_at is null and dropped_at is null order by enrollment_id`
-  return rows.map((row) => row.enrollment_id)
-}
