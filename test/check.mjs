@@ -75,7 +75,7 @@ function schemaDrift() {
   const folder = mkdtempSync('node_modules/.cache/drift-')
   try {
     cpSync('migrations', folder, { recursive: true })
-    const flags = ['--dialect', 'postgresql', '--schema', './src/store/schema.ts', '--casing', 'snake_case']
+    const flags = ['--dialect', 'postgresql', '--schema', './src/store/*schema.ts', '--casing', 'snake_case']
     const problem = bin('drizzle-kit', 'generate', ...flags, '--out', `./${folder}`, '--name', 'drift')
     const drift = readdirSync(folder).find((file) => file.endsWith('_drift.sql'))
     if (!drift) return problem
