@@ -330,7 +330,11 @@ k3s_install() {
 clear_data() {
   owner=$(cat "$DATA/rollcall" 2>/dev/null)
   [ "$owner" != "$ROLLCALL_ENROLLMENT" ] || return 0
-  systemctl disable --now k3s k3s-agent rollcall-node >/dev/null 2>&1
+  # One by one: systemctl does nothing at all when one is not there.
+  for verb in disable stop; do
+    for unit in k3s k3s-agent rollcall-node; do systemctl "$verb" "$unit"; done
+  done >/dev/null 2>&1
+  rm -f "$STATE/enabled"
   kill=${K3S%/*}/k3s-killall.sh
   [ ! -x "$kill" ] || run "$kill" || return
   gone=''

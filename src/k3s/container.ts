@@ -58,14 +58,15 @@ const openFiles = 1_048_576
 
 /**
  * The text that runs a node's K3s: a shell command, compose.yaml, or a Quadlet unit.
+ * @param startMark path of a file without which a Quadlet unit does not start
  * @throws AppError `state_conflict` for an environment that the three do not write alike
  */
-export function containerText(form: ContainerForm, container: K3sContainer): string {
+export function containerText(form: ContainerForm, container: K3sContainer, startMark?: string): string {
   for (const [name, value] of Object.entries(container.env)) {
     if (!/^[A-Z][A-Z0-9_]*=[A-Za-z0-9_.,:/@+-]*$/.test(`${name}=${value}`))
       throw conflict(`${name} has a value that no container is given`)
   }
-  return { 'docker-run': dockerRun, compose, quadlet }[form](container)
+  return { 'docker-run': dockerRun, compose, quadlet }[form](container, startMark)
 }
 
 function dockerRun({ role, name, image, hostname, alone, env }: K3sContainer): string {
@@ -97,17 +98,13 @@ ${pairs(env).length > 0 ? `    environment: ${JSON.stringify(pairs(env))}\n` : '
 
 const pairs = (env: K3sContainer['env']) => Object.entries(env).map(([name, value]) => `${name}=${value}`)
 
-/**
- * The unit is made by Quadlet and cannot be enabled or disabled: it starts once rollcall-node says so. A label of SELinux on what it mounts would shut the
- * host out, and K3s labels its own containers' files itself.
- */
-function quadlet({ role, name, image, alone, env }: K3sContainer): string {
+/** A label of SELinux on what it mounts would shut the host out, and K3s labels its own containers' files itself. */
+function quadlet({ role, name, image, alone, env }: K3sContainer, startMark?: string): string {
   return `[Unit]
 Description=Lightweight Kubernetes (K3s) in a container
 Wants=network-online.target time-sync.target
 After=network-online.target time-sync.target
-ConditionPathExists=/var/lib/rollcall/enabled
-
+${startMark ? `ConditionPathExists=${startMark}\n` : ''}
 [Container]
 ContainerName=${name}
 Image=${image}
@@ -115,7 +112,6 @@ Exec=${role}
 ${alone ? `PublishPort=${api}` : 'Network=host'}
 PodmanArgs=--privileged --ulimit nofile=${openFiles}:${openFiles}
 SecurityLabelDisable=true
-Notify=true
 ${tmpfs.map((path) => `Tmpfs=${path}\n`).join('')}${volumes.map((volume) => `Volume=${volume}\n`).join('')}${pairs(env)
   .map((pair) => `Environment=${pair}\n`)
   .join('')}

@@ -3,11 +3,13 @@ import type { DocumentInput } from '../documents/input.ts'
 import { redactInput } from '../documents/redact.ts'
 import type { ContentType, RenderedDocument } from '../documents/rendered.ts'
 import { AppError } from '../errors.ts'
+import type { ContainerForm } from '../k3s/container.ts'
 import type { NodeLogin } from '../k3s/datastore-address.ts'
 import { loginPassword, loginRole } from '../k3s/datastore-names.ts'
 import { nodePassword } from '../k3s/node-password.ts'
 import { builtinTemplates } from './builtin-templates.ts'
 import type { ClusterParts, ProfileParts } from './claim-parts.ts'
+import { containerPreview } from './container-parts.ts'
 import type { Context } from './context.ts'
 import { type ComposeParts, documentInput, type SharedParts, sharedParts } from './document-parts.ts'
 
@@ -66,6 +68,13 @@ export function documentComposer(deps: Deps, builtins: Builtins = builtinTemplat
     preview(parts: ComposeParts): { body: string; contentType: ContentType } {
       const { body, contentType } = compile(parts.profile).renderWhole(redactInput(input(parts, () => noLogin)))
       return { body, contentType }
+    },
+    /**
+     * How another host would run that device's K3s in a container, secrets as placeholders.
+     * @throws AppError `state_conflict` if the cluster lacks what the role needs
+     */
+    container(form: ContainerForm, parts: ComposeParts): ReturnType<typeof containerPreview> {
+      return containerPreview(form, redactInput(input(parts, () => noLogin)), parts.cluster)
     },
   }
 }

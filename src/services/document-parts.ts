@@ -3,13 +3,14 @@ import type { Json, Role } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import { apiEndpoint } from '../k3s/api-endpoint.ts'
 import { type ConfigValue, configYaml, line, paths } from '../k3s/config.ts'
-import { containerText, type K3sContainer, k3sImage } from '../k3s/container.ts'
+import { containerText } from '../k3s/container.ts'
 import { type DatastoreConfig, datastoreConfig, managedConfig, managedEnv } from '../k3s/datastore.ts'
 import { managedEndpoint, type NodeLogin } from '../k3s/datastore-address.ts'
 import { environmentFile } from '../k3s/environment.ts'
 import { firewall } from '../k3s/firewall.ts'
 import { installEnv, type System } from '../k3s/install.ts'
 import type { ClusterParts, ProfileParts } from './claim-parts.ts'
+import { containerOf, runsInContainer } from './container-parts.ts'
 import type { Context, Settings } from './context.ts'
 import { installSources } from './install-sources.ts'
 
@@ -95,6 +96,9 @@ export type NodeSecrets = {
   login: () => NodeLogin
 }
 
+/** rollcall-node makes it when K3s may start: it cannot enable a unit that Quadlet makes. */
+const startMark = '/var/lib/rollcall/enabled'
+
 /** All that a template can say about one device and one enrollment. */
 export function documentInput(
   settings: Settings,
@@ -106,7 +110,9 @@ export function documentInput(
   const { serial, hostname, labels, vars, note } = device
   const isServer = role === 'server'
   const merged = { ...profile.spec.vars, ...vars }
-  const container = runsInContainer(profile, merged) ? containerOf(parts, merged, shared.k3s.env) : undefined
+  const container = runsInContainer(profile.spec, merged)
+    ? containerOf({ device: parts.device, role, vars: merged, k3s: shared.k3s }, parts.cluster)
+    : undefined
   return {
     device: { serial, hostname, labels, vars, note },
     cluster: shared.cluster,
@@ -119,7 +125,7 @@ export function documentInput(
       ...shared.k3s,
       config: `${line('node-name', hostname)}\n${endpointLine(shared, login)}${shared.config}`,
       token: isServer ? '' : enrollment.join,
-      container: container ? { image: container.image, quadlet: containerText('quadlet', container) } : null,
+      container: container ? { image: container.image, quadlet: containerText('quadlet', container, startMark) } : null,
       install: { ...shared.install, binary: container ? null : binaryOf(shared, profile, merged) },
     },
     secret: {
@@ -154,33 +160,6 @@ function roleKeys(cluster: ClusterParts, role: Role): Record<string, ConfigValue
   const names = [...new Set([...(api ? [api.host] : []), ...cluster.tlsSans])]
   const settings = cluster.settings as Record<string, ConfigValue>
   return { 'token-file': paths.token, ...(names.length > 0 ? { 'tls-san': names } : {}), ...settings }
-}
-
-function runsInContainer(profile: ProfileParts, vars: Record<string, Json>): boolean {
-  if (!Object.hasOwn(vars, 'runtime') || vars.runtime === 'host') return false
-  if (vars.runtime !== 'container')
-    throw new AppError('state_conflict', { detail: 'vars.runtime is host or container' })
-  const system = systemOf(profile)
-  if (system !== 'fcos' && system !== 'other')
-    throw new AppError('state_conflict', {
-      detail: `vars.runtime container: builtin:${system} installs K3s on the host`,
-    })
-  return true
-}
-
-/** K3s in a container as a device of this profile would run it. */
-export function containerOf(
-  { role, cluster, device }: Pick<ComposeParts, 'role' | 'cluster' | 'device'>,
-  vars: Record<string, Json>,
-  env: Record<string, string>,
-): K3sContainer {
-  const image = k3sImage(cluster.k3sVersion, {
-    given: Object.hasOwn(vars, 'image') ? vars.image : undefined,
-    registry: cluster.settings['system-default-registry'],
-    allowUnpinned: cluster.allowUnpinned,
-  })
-  const alone = cluster.datastore.kind === 'sqlite' && cluster.apiEndpoint === null
-  return { role, name: unitOf(role), image, hostname: device.hostname, alone, env }
 }
 
 const unitOf = (role: Role) => (role === 'server' ? 'k3s' : 'k3s-agent')

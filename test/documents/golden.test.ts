@@ -26,6 +26,15 @@ for (const role of roles) {
   }
 }
 
+test('fcos, server, K3s in a container', () => {
+  const parts = partsOf('builtin:fcos', 'server')
+  const vars = { runtime: 'container', image: `docker.io/rancher/k3s:v1.36.3-k3s1@sha256:${'d4'.repeat(32)}` }
+  const profile = { ...parts.profile, id: 'prf_container', spec: { ...parts.profile.spec, vars } }
+  const { rendered } = documents.compose({ ...parts, profile })
+  golden('fcos-container.ign', rendered.body)
+  golden('fcos-container.txt', readable(rendered))
+})
+
 /** An Ignition config as people read it: contents decoded, modes in octal. */
 function readable({ body }: RenderedDocument): string {
   const config = JSON.parse(body, (key, value) => {

@@ -66,7 +66,10 @@ for (const [name, shell] of shells) {
       'removed what enr_old left here: server agent 10-old.yaml 20-token.yaml',
     )
     const said = node.read('systemctl')
-    assert.ok(said.indexOf('disable --now k3s k3s-agent rollcall-node') < said.indexOf('restart k3s'))
+    for (const unit of ['k3s', 'k3s-agent', 'rollcall-node']) {
+      const stopped = [`disable ${unit}\n`, `stop ${unit}\n`].map((line) => said.indexOf(line))
+      for (const at of stopped) assert.ok(at !== -1 && at < said.indexOf('restart k3s\n'))
+    }
     assert.ok(tools().includes('killed'))
   })
 

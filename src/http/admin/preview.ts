@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { ProfileSpec, roles } from '../../documents/profile.ts'
+import { containerForms } from '../../k3s/container.ts'
 import { lint } from '../../services/check-profile.ts'
 import { previewDocument } from '../../services/preview-document.ts'
 import { adminRoute, answer, resource } from './frame.ts'
@@ -14,6 +15,10 @@ const Preview = z
     profile_revision: z.int(),
     role: z.enum(roles),
     cluster: z.string(),
+    files: z
+      .array(z.object({ path: z.string(), content: z.string() }))
+      .optional()
+      .describe('With `as`: what the container finds on its host, each for root alone (0600)'),
   })
   .openapi('Preview')
 
@@ -32,7 +37,10 @@ const preview = adminRoute({
   summary: 'The document that a device would be given under this profile',
   request: {
     params: z.object({ name: z.string().openapi({ example: 'edge-agent' }) }),
-    query: z.object({ serial: z.string().min(1).max(256).openapi({ example: 'SN-0001' }) }),
+    query: z.object({
+      serial: z.string().min(1).max(256).openapi({ example: 'SN-0001' }),
+      as: z.enum(containerForms).optional().describe('Instead of the document: what runs its K3s in a container'),
+    }),
   },
   responses: { 200: answer('Rendered; nothing is written', Preview) },
   errors: ['not_found', 'state_conflict'],
@@ -56,5 +64,5 @@ export const previewRoutes = () =>
     })
     .openapi(preview, async (c) => {
       const { name } = c.req.valid('param')
-      return c.json(await previewDocument(c.var.context, name, c.req.valid('query').serial), 200)
+      return c.json(await previewDocument(c.var.context, name, c.req.valid('query')), 200)
     })

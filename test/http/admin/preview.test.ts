@@ -48,6 +48,34 @@ test('200: the document of that device, secrets as placeholders, and nothing hap
   assert.equal((await desk.call('GET', '/enrollments')).body.items, [])
 })
 
+test('422 for a form of container that there is none of; 409 for an image of another version', async () => {
+  assert.is((await desk.call('POST', '/profiles/server/preview?serial=SN-S&as=rkt')).status, 422)
+  const vars = { image: 'docker.io/rancher/k3s:v1.0.0-k3s1' }
+  await desk.call('POST', '/profiles', profileInput('old-image', { role: 'server', vars }))
+  const answer = await desk.call('POST', '/profiles/old-image/preview?serial=SN-S&as=quadlet')
+  assert.is(answer.status, 409)
+})
+
+test('200: what runs its K3s in a container, and the files that it finds, secrets as placeholders', async () => {
+  for (const [as, type] of [
+    ['docker-run', 'text/x-shellscript'],
+    ['compose', 'application/yaml'],
+    ['quadlet', 'text/plain'],
+  ] as const) {
+    const { body, text } = await desk.call('POST', `/profiles/server/preview?serial=SN-S&as=${as}`)
+    assert.is(body.content_type, type)
+    assert.match(body.document, 'docker.io/rancher/k3s:v1.36.3-k3s1')
+    assert.equal(
+      body.files.map(({ path }: { path: string }) => path),
+      ['/etc/rancher/k3s/config.yaml', '/etc/rancher/k3s/token', '/etc/rancher/node/password'],
+    )
+    assert.match(body.files[0].content, 'datastore-endpoint: "<datastore endpoint>"')
+    assert.not.match(text, /s3cret/)
+  }
+  const agent = await desk.call('POST', '/profiles/agent/preview?serial=SN-A&as=compose')
+  assert.is(agent.body.files[1].content, '<join token>\n')
+})
+
 test('a template that cannot be used is refused when it is saved, by line', async () => {
   const made = await desk.call('POST', '/profiles', profileInput('broken', { template: broken }))
   assert.is(made.status, 422)

@@ -1,0 +1,63 @@
+import type { DocumentInput } from '../documents/input.ts'
+import type { ProfileSpec } from '../documents/profile.ts'
+import { AppError } from '../errors.ts'
+import { paths } from '../k3s/config.ts'
+import { type ContainerForm, containerText, type K3sContainer, k3sImage } from '../k3s/container.ts'
+import type { ClusterParts } from './claim-parts.ts'
+
+type Vars = DocumentInput['vars']
+
+/**
+ * Whether a device's K3s runs in a container: `vars.runtime`.
+ * @throws AppError `state_conflict` where that is neither host nor container, or the template cannot do it
+ */
+export function runsInContainer({ template }: ProfileSpec, vars: Vars): boolean {
+  const runtime = Object.hasOwn(vars, 'runtime') ? vars.runtime : 'host'
+  if (runtime !== 'host' && runtime !== 'container') throw conflict('vars.runtime is host or container')
+  if (runtime === 'container' && typeof template === 'string' && template !== 'builtin:fcos')
+    throw conflict(`vars.runtime container: ${template} installs K3s on the host`)
+  return runtime === 'container'
+}
+
+/** What a device's K3s in a container is made from: its document's input as far as that is known, and its cluster. */
+type Source = Pick<DocumentInput, 'device' | 'role' | 'vars'> & { k3s: Pick<DocumentInput['k3s'], 'unit' | 'env'> }
+
+/** @throws AppError `state_conflict` as `k3sImage` */
+export function containerOf(
+  { device, role, vars, k3s }: Source,
+  cluster: ClusterParts,
+  allowUnpinned = cluster.allowUnpinned,
+): K3sContainer {
+  const image = k3sImage(cluster.k3sVersion, {
+    given: Object.hasOwn(vars, 'image') ? vars.image : undefined,
+    registry: cluster.settings['system-default-registry'],
+    allowUnpinned,
+  })
+  const alone = cluster.datastore.kind === 'sqlite' && cluster.apiEndpoint === null
+  return { role, name: k3s.unit, image, hostname: device.hostname, alone, env: k3s.env }
+}
+
+/** A file that a container mounts; all are for root alone (0600). */
+export type MountedFile = { path: string; content: string }
+
+/**
+ * How an admin's own host would run a device's K3s in a container. Nothing is installed by it, so an image may go by its tag.
+ * @param input secrets as placeholders
+ */
+export function containerPreview(
+  form: ContainerForm,
+  input: DocumentInput,
+  cluster: ClusterParts,
+): { text: string; files: MountedFile[] } {
+  const { k3s, secret, role } = input
+  const files = [
+    { path: paths.config, content: k3s.config },
+    { path: paths.token, content: `${role === 'server' ? '<server token, by /v1/join>' : k3s.token}\n` },
+    { path: paths.nodePassword, content: `${secret.node_password}\n` },
+    ...k3s.files.filter(({ path }) => path.startsWith('/etc/rancher/')),
+    ...(k3s.registries ? [{ path: '/etc/rancher/k3s/registries.yaml', content: k3s.registries }] : []),
+  ]
+  return { text: containerText(form, containerOf(input, cluster, true)), files }
+}
+
+const conflict = (detail: string) => new AppError('state_conflict', { detail })

@@ -1,0 +1,91 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import * as fc from 'fast-check'
+import * as assert from 'uvu/assert'
+import YAML from 'yaml'
+import { AppError } from '../../src/errors.ts'
+import { containerForms, containerText, type K3sContainer, k3sImage } from '../../src/k3s/container.ts'
+import { suite } from '../suite.ts'
+
+const version = 'v1.36.3+k3s1'
+const digest = `@sha256:${'a1'.repeat(32)}`
+const image = `docker.io/rancher/k3s:v1.36.3-k3s1${digest}`
+const server: K3sContainer = {
+  role: 'server',
+  name: 'k3s',
+  image,
+  hostname: 'sn-0001',
+  alone: false,
+  env: { KINE_DATASTORE_MAX_OPEN_CONNECTIONS: '30' },
+}
+const agent: K3sContainer = { ...server, role: 'agent', name: 'k3s-agent', env: {} }
+
+const test = suite('K3s in a container')
+
+const choose = (given: unknown, allowUnpinned = false, registry?: string) =>
+  k3sImage(version, { given, registry, allowUnpinned })
+const refusal = (given: unknown, allowUnpinned?: boolean) => {
+  try {
+    choose(given, allowUnpinned)
+  } catch (error) {
+    return error instanceof AppError ? `${error.code}: ${error.detail}` : String(error)
+  }
+  return 'taken'
+}
+
+test('refuses an image without a digest, unless unpinned code was allowed', () => {
+  assert.match(refusal(undefined), 'state_conflict: vars.image must name a digest')
+  assert.match(refusal('docker.io/rancher/k3s:v1.36.3-k3s1'), 'must name a digest')
+  assert.is(choose(undefined, true), 'docker.io/rancher/k3s:v1.36.3-k3s1')
+})
+
+test('refuses an image of another version', () => {
+  assert.match(refusal(`docker.io/rancher/k3s:v1.35.1-k3s1${digest}`), 'is not of v1.36.3+k3s1')
+  assert.match(refusal('docker.io/rancher/k3s:latest', true), 'is not of v1.36.3+k3s1')
+})
+
+test('refuses what is no image, whatever it holds', () => {
+  for (const given of ['', 'k3s', 7, {}, 'a/b c', 'a/b\nc', 'A/b', 'a/b@sha256:12', '--privileged', 'a/$(id)', "a/'b"])
+    assert.match(refusal(given, true), 'state_conflict: vars.image is no image', String(given))
+  fc.assert(
+    fc.property(fc.string(), (given) => {
+      assert.ok(refusal(given, true) !== 'taken' || /^[A-Za-z0-9@:/._-]+$/.test(given))
+    }),
+  )
+})
+
+test("takes one by digest, from a registry with a port, and the cluster's registry by itself", () => {
+  assert.is(choose(image), image)
+  assert.is(choose(`registry.lan:5000/k3s${digest}`), `registry.lan:5000/k3s${digest}`)
+  assert.is(choose(undefined, true, 'registry.lan'), 'registry.lan/rancher/k3s:v1.36.3-k3s1')
+})
+
+test('refuses an environment that the three would not write alike', () => {
+  for (const env of [{ A: 'b c' }, { A: '"' }, { A: '$x' }, { a: 'b' }, { A: 'b\nc' }] as Record<string, string>[])
+    for (const form of containerForms) assert.throws(() => containerText(form, { ...server, env }), JSON.stringify(env))
+})
+
+// GOLDEN=write node test/run.mjs test/k3s/container.test.ts  writes them anew.
+for (const form of containerForms) {
+  test(`${form}: a server of a cluster, an agent, and a server that stands alone`, () => {
+    const alone = { ...server, alone: true, env: {} }
+    const text = [server, agent, alone].map((one) => containerText(form, one)).join('\n')
+    const file = fileURLToPath(new URL(`../golden/k3s-${form}.txt`, import.meta.url))
+    if (process.env.GOLDEN === 'write') writeFileSync(file, text)
+    assert.fixture(text, readFileSync(file, 'utf8'))
+  })
+}
+
+test('compose reads back as what was said', () => {
+  const { services } = YAML.parse(containerText('compose', server))
+  assert.is(services.k3s.image, image)
+  assert.is(services.k3s.privileged, true)
+  assert.equal(services.k3s.environment, ['KINE_DATASTORE_MAX_OPEN_CONNECTIONS=30'])
+  assert.is(services.k3s.network_mode, 'host')
+  assert.equal(YAML.parse(containerText('compose', { ...server, alone: true })).services.k3s.ports, ['6443:6443'])
+})
+
+test('a unit that waits for its mark does not start without it', () => {
+  assert.match(containerText('quadlet', server, '/var/lib/x'), '\nConditionPathExists=/var/lib/x\n')
+  assert.not.match(containerText('quadlet', server), 'ConditionPathExists')
+})
