@@ -30,26 +30,13 @@ export async function readKine<Row>(
   const owner = ownerRole(clusterId)
   const table = `${owner}.kine`
   const texts = [`lock table only ${table} in access share mode`, wrong(owner), text(table)].map(quoted)
-  const batch = `${begin}; select * from ${readersSchema}.${owner}(${texts.join(', ')}) as t(${columns})`
   try {
-    return { kind: 'rows', rows: (await observer.run(batch)) as Row[] }
+    const rows = await observer.run(`select * from ${readersSchema}.${owner}(${texts.join(', ')}) as t(${columns})`)
+    return { kind: 'rows', rows: rows as Row[] }
   } catch (error) {
     return refusal(error)
   }
 }
-
-/** Milliseconds: kine's own statements on a small table take one. */
-const patience = { lock: 500, statement: 3_000, transaction: 5_000 } as const
-
-const begin = [
-  'begin read only',
-  `set local statement_timeout = ${patience.statement}`,
-  `set local lock_timeout = ${patience.lock}`,
-  `set local idle_in_transaction_session_timeout = ${patience.transaction}`,
-  // From PostgreSQL 17 on.
-  `select set_config('transaction_timeout', '${patience.transaction}', true) where current_setting('transaction_timeout', true) is not null`,
-  "set local search_path = ''",
-].join('; ')
 
 function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered' | 'late'; what: string } {
   const { code, message = '', severity } = (error ?? {}) as { code?: string; message?: string; severity?: string }
@@ -101,23 +88,27 @@ const ordinary = Object.entries(columns)
 
 /**
  * A query that says what is wrong with a table, or null. Each line is a way to have one's own code run by whoever reads: K3s makes none of them, so there is
- * nothing to weigh. The planner runs immutable functions of index expressions, index predicates and extended statistics by itself.
- * Everything but those needs a lock that ours keeps away; for those see reader.ts.
+ * nothing to weigh. The flags of pg_class stay up for a while after their cause is gone, which is its owner's loss. The planner runs immutable functions
+ * of index expressions, index predicates and extended statistics by itself. Everything but those two needs a lock that ours keeps away;
+ * for them see reader.ts. The query is planned for each read: a scan more in it costs as much as all the rest.
  */
 const wrong = (owner: string) => `select nullif(concat_ws(', ',
   case when c.relkind <> 'r' or c.relispartition then 'kine is no plain table' end,
   case when c.relpersistence <> 'p' then 'it is not logged' end,
   case when c.reloftype <> 0 then 'it is of a type' end,
-  case when c.relowner <> (select oid from pg_catalog.pg_roles where rolname = '${owner}') then 'it belongs to another role' end,
-  case when c.relrowsecurity or c.relforcerowsecurity or exists (select from pg_catalog.pg_policy where polrelid = c.oid) then 'it has row security' end,
-  case when c.relhasrules or exists (select from pg_catalog.pg_rewrite where ev_class = c.oid) then 'it has rules' end,
-  case when exists (select from pg_catalog.pg_inherits where inhrelid = c.oid or inhparent = c.oid) then 'it inherits or is inherited' end,
-  case when exists (select from pg_catalog.pg_constraint where conrelid = c.oid and contype = 'c') then 'it has a check constraint' end,
-  case when exists (select from pg_catalog.pg_index where indrelid = c.oid and (indexprs is not null or indpred is not null)) then 'it has an index on an expression' end,
-  case when exists (select from pg_catalog.pg_statistic_ext where stxrelid = c.oid and stxexprs is not null) then 'it has statistics on an expression' end,
-  (select case
-      when count(*) <> ${Object.keys(columns).length} or not bool_and(${ordinary}) then 'it has other columns'
-      when not bool_and(a.attgenerated = '' and a.attidentity = '') then 'it has generated columns'
-      when not bool_and(a.attcollation in (0, 100, 950)) then 'it has a collation of its own'
-    end from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
-  ), '') from pg_catalog.pg_class c where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = '${owner}') and c.relname = 'kine'`
+  case when c.relowner <> '${owner}'::regrole then 'it belongs to another role' end,
+  case when c.relrowsecurity or c.relforcerowsecurity then 'it has row security' end,
+  case when c.relhasrules then 'it has rules' end,
+  case when c.relhassubclass or a.heirs then 'it inherits or is inherited' end,
+  case when c.relchecks <> 0 then 'it has a check constraint' end,
+  case when i.expressions then 'it has an index on an expression' end,
+  case when exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null) then 'it has statistics on an expression' end,
+  a.columns), '')
+from pg_catalog.pg_class c, lateral (
+  select bool_or(a.attinhcount <> 0) as heirs, case
+    when count(*) <> ${Object.keys(columns).length} or not bool_and(${ordinary}) then 'it has other columns'
+    when not bool_and(a.attgenerated = '' and a.attidentity = '') then 'it has generated columns'
+    when not bool_and(a.attcollation in (0, 100, 950)) then 'it has a collation of its own'
+  end as columns from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) a, lateral (
+  select bool_or(i.indexprs is not null or i.indpred is not null) as expressions from pg_catalog.pg_index i where i.indrelid = c.oid) i
+where c.oid = '${owner}.kine'::regclass`

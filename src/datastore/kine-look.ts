@@ -2,65 +2,60 @@ import { bootstrapName, mostBootstrapBytes } from '../k3s/bootstrap.ts'
 import { leasePrefix, nodePrefix } from '../k3s/node-record.ts'
 import type { KineQuery } from './guard.ts'
 
-/** Nodes of a cluster that are looked at; K3s' own limits are far below. */
-export const mostNodes = 5_000
-/** Bytes of one Node's value: Kubernetes holds it below 1.5 MB, and real ones are about 20,000. */
-export const mostNodeBytes = 256 * 1_024
+/** Rows that one look takes: K3s' own limits are far below. */
+export const mostRows = 10_001
+/** Bytes of one value: Kubernetes holds Nodes below 1.5 MB, and real ones are about 20,000. */
+export const mostValueBytes = mostBootstrapBytes
 /** Bytes of all values that one look brings along. */
 const mostLookBytes = 4 * 1_024 * 1_024
-/** Bytes of a Node's name, and of a Lease (K3s: 300). */
-const mostNameBytes = 253
-const mostLeaseBytes = 4_096
+/** Bytes of a key: a Node's name has 253 at most. */
+const mostNameBytes = 300
 
 /** A row of a look. Ids are decimal text: they may be any 64-bit number. */
 export type LookRow = {
-  kind: 'node' | 'bootstrap'
   name: string
   id: string
   deleted: number
   size: number | null
   /** Null where the row is known already, is too large, or has no room in this look */
   value: Uint8Array | null
-  lease: string | null
-  lease_value: Uint8Array | null
 }
 
 /**
- * The newest row of each Node, with the id of its Lease's, and of the bootstrap key. Values come only of rows that are not known yet.
- * It walks the index from name to name, so that it costs a few microseconds a Node however many old rows wait for compaction, and
- * nothing can be missed: ids are handed out before they are committed, and what asks for those behind the last one has to look back.
- * @param known ids of rows whose values are not needed again
+ * The newest row of each Node, of each Node's Lease and of the bootstrap key. Values come only of rows that are not known yet, and of
+ * Leases at the first look alone: after it their ids say enough.
+ *
+ * It walks the index from name to name, in three places at once, so that it costs a few microseconds a name however many old rows wait for
+ * compaction, and nothing can be missed: ids are handed out before they are committed, and who asks for those behind the last one has to look back. It names the table once,
+ * since planning, with all of its indexes, costs more than reading.
+ * @param known ids of rows whose values are not needed again; none at the first look
  */
 export function lookQuery(serverToken: string, known: readonly string[]): KineQuery {
+  const bootstrap = bootstrapName(serverToken)
   const ids = known.filter((id) => /^-?\d{1,19}$/.test(id))
-  const unknown = (column: string) => (ids.length === 0 ? 'true' : `${column} <> all ('{${ids.join()}}'::bigint[])`)
-  const from = `name < '${after(nodePrefix)}' and octet_length(name) <= ${nodePrefix.length + mostNameBytes} order by name, id desc limit 1`
+  const places = [
+    [nodePrefix, end(nodePrefix)],
+    [leasePrefix, end(leasePrefix)],
+    [bootstrap.slice(0, -1), `${bootstrap}!`],
+  ].map(([from, to]) => `('${from}'::text, '${to}'::text)`)
+  const isWanted =
+    ids.length === 0 ? 'true' : `k.id <> all ('{${ids.join()}}'::bigint[]) and not k.name like '${leasePrefix}%'`
   return {
-    columns: 'kind text, name text, id int8, deleted int4, size int4, value bytea, lease int8, lease_value bytea',
+    columns: 'name text, id int8, deleted int4, size int4, value bytea',
     text: (table) => `
 with recursive newest as (
-  (select name, id, deleted, octet_length(value) as size from only ${table} where name >= '${nodePrefix}' and ${from})
+  select from_name collate pg_catalog."C" as name, to_name, null::int8 as id, null::int4 as deleted, null::int4 as size, null::bytea as value from (values ${places.join()}) p(from_name, to_name)
   union all
-  select next.* from newest, lateral (
-    select name, id, deleted, octet_length(value) from only ${table} where name > newest.name and ${from}) next
-), listed as (
-  select *, ${unknown('id')} and deleted = 0 and size <= ${mostNodeBytes} as wanted from (select * from newest limit ${mostNodes + 1}) n
-), weighed as (
-  select *, wanted and sum(case when wanted then size end) over (order by name) <= ${mostLookBytes} as sent from listed
+  select k.* from newest n, lateral (
+    select k.name::text collate pg_catalog."C", n.to_name, k.id::int8, k.deleted::int4, octet_length(k.value),
+      case when k.deleted = 0 and octet_length(k.value) <= ${mostValueBytes} and ${isWanted} then k.value end
+    from only ${table} k where k.name > n.name and k.name < n.to_name and octet_length(k.name) <= ${mostNameBytes} order by k.name, k.id desc limit 1) k
 )
-select 'node', substr(w.name, ${nodePrefix.length + 1})::text, w.id::int8, w.deleted::int4, w.size::int4,
-  case when w.sent then (select k.value from only ${table} k where k.id = w.id) end,
-  l.id::int8, case when w.sent and octet_length(l.value) <= ${mostLeaseBytes} then l.value end
-from weighed w left join lateral (
-  select k.id, k.value from only ${table} k where k.name = '${leasePrefix}' || substr(w.name, ${nodePrefix.length + 1})
-  order by k.id desc limit 1) l on true
-union all
-(select 'bootstrap', name::text, id::int8, deleted::int4, octet_length(value)::int4,
-  case when ${unknown('id')} and octet_length(value) <= ${mostBootstrapBytes} then value end, null, null
-from only ${table} where name = '${bootstrapName(serverToken)}' order by id desc limit 1)`,
+select name, id, deleted, size, case when sum(octet_length(value)) over (order by name) <= ${mostLookBytes} then value end
+from (select * from newest where id is not null limit ${mostRows}) n`,
   }
 }
 
 /** The first text behind all that begin with this one, byte by byte. */
-const after = (prefix: string): string =>
+const end = (prefix: string): string =>
   prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)

@@ -1,6 +1,7 @@
-import { type NodeRecord, readNode, readRenewTime } from '../k3s/node-record.ts'
+import { bootstrapName } from '../k3s/bootstrap.ts'
+import { leasePrefix, type NodeRecord, nodePrefix, readNode, readRenewTime } from '../k3s/node-record.ts'
 import { readKine } from './guard.ts'
-import { type LookRow, lookQuery, mostNodeBytes, mostNodes } from './kine-look.ts'
+import { type LookRow, lookQuery, mostRows, mostValueBytes } from './kine-look.ts'
 import type { Bootstrap } from './managed.ts'
 import type { Observer } from './observer.ts'
 import { bootstrapState } from './read-bootstrap.ts'
@@ -16,8 +17,9 @@ export type ObservedNode = { name: string; ready: boolean | null; version: strin
 
 export type Observation = {
   nodes: ObservedNode[]
-  /** False: there are more, which another look will show */
+  /** False: there are more, which another look will show, or which no look shows */
   complete: boolean
+  tooMany: boolean
   /** `value` is there only when the row was not seen before */
   bootstrap: Bootstrap
 }
@@ -48,42 +50,51 @@ export async function look(
   const read = await readKine<LookRow>(observer, clusterId, lookQuery(serverToken, known))
   if (read.kind === 'tampered' || read.kind === 'late') return read
   const rows = read.kind === 'rows' ? read.rows : []
-  const listed = rows.filter(({ kind }) => kind === 'node')
-  const nodes = listed.filter(({ deleted }) => deleted === 0)
-  const seen = nodes.map((row) => ({ row, node: remember(memory, row, now) }))
+  const there = rows.filter(({ deleted }) => deleted === 0)
+  const leases = named(there, leasePrefix)
+  const nodes = [...named(there, nodePrefix)].map(([name, row]) => ({ name, row, lease: leases.get(name) }))
+  const seen = nodes.map((node) => ({ name: node.name, node: remember(memory, node, now) }))
   forget(memory, new Set(nodes.map(({ name }) => name)))
-  const shown = seen.filter(({ node }) => node !== undefined)
+  const shown = seen.filter((one): one is { name: string; node: Remembered } => one.node !== undefined)
+  const bootstrap = bootstrapName(serverToken)
   return {
     kind: 'seen',
-    nodes: shown.map(({ row, node }) => show(row.name, node as Remembered, now)),
-    complete: listed.length <= mostNodes && shown.length === nodes.length,
+    nodes: shown.map(({ name, node }) => show(name, node, now)),
+    complete: rows.length < mostRows && shown.length === nodes.length,
+    tooMany: rows.length >= mostRows,
     bootstrap: bootstrapOf(
       memory,
-      rows.find(({ kind }) => kind === 'bootstrap'),
+      rows.find(({ name }) => name === bootstrap),
     ),
   }
 }
 
+const named = (rows: readonly LookRow[], prefix: string): Map<string, LookRow> =>
+  new Map(rows.filter(({ name }) => name.startsWith(prefix)).map((row) => [row.name.slice(prefix.length), row]))
+
+type Listed = { name: string; row: LookRow; lease: LookRow | undefined }
+
 /** @returns undefined for a Node whose value had no room in this look */
-function remember({ nodes }: Memory, row: LookRow, now: number): Remembered | undefined {
-  const before = nodes.get(row.name)
+function remember({ nodes }: Memory, { name, row, lease }: Listed, now: number): Remembered | undefined {
+  const before = nodes.get(name)
   const same = before?.id === row.id
-  if (!same && row.value === null && row.size !== null && row.size <= mostNodeBytes) return undefined
+  if (!same && row.value === null && row.size !== null && row.size <= mostValueBytes) return undefined
   const node = {
     id: row.id,
     record: same ? before.record : row.value === null ? undefined : readNode(row.value),
-    lease: row.lease,
-    aliveAt: signOfLife(before, row, now),
+    lease: lease?.id ?? null,
+    aliveAt: signOfLife(before, lease, now),
   }
-  nodes.set(row.name, node)
+  nodes.set(name, node)
   return node
 }
 
 // Our own clock tells when a Lease was renewed. Only of what was before our first look the kubelet's clock is believed.
-function signOfLife(before: Remembered | undefined, { lease, lease_value }: LookRow, now: number): number | null {
-  if (before) return before.lease === lease || lease === null ? before.aliveAt : now
-  const renewed = lease_value === null ? undefined : readRenewTime(lease_value)
-  return renewed === undefined ? null : Math.min(renewed, now)
+function signOfLife(before: Remembered | undefined, lease: LookRow | undefined, now: number): number | null {
+  if (!lease) return before?.aliveAt ?? null
+  if (before && before.lease === lease.id) return before.aliveAt
+  const renewed = lease.value === null ? undefined : readRenewTime(lease.value)
+  return Math.min(renewed ?? now, now)
 }
 
 function forget({ nodes }: Memory, there: ReadonlySet<string>): void {

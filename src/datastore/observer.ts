@@ -3,11 +3,12 @@ import type { Sql } from 'postgres'
 /** Sessions of the observer, each with one connection that serves one read at a time and keeps nothing of it. */
 export type Observer = {
   /**
-   * Sends statements in one message, then rolls back and discards all that a session can keep.
-   * @returns the rows of the last one
+   * Runs a statement in a read-only transaction with short timeouts and without a search path, all in one message; then rolls back, and discards
+   * all that a session can keep.
+   * @returns its rows
    * @throws the error of Postgres; `code: 'OBSERVER_STUCK'` if nothing came back in time
    */
-  run: (batch: string) => Promise<Record<string, unknown>[]>
+  run: (statement: string) => Promise<Record<string, unknown>[]>
   close: () => Promise<void>
 }
 
@@ -18,14 +19,14 @@ export type ObserverOptions = {
   sessions: number
   /** Milliseconds after which a read is given up: longer than Postgres' own timeouts, which code that it should stop can ignore */
   patience?: number
-  /** Reads after which a session is replaced: Postgres remembers every table that a session ever saw */
+  /** Reads after which a session is replaced: Postgres remembers every table that a session ever saw, 100 kB each */
   most?: number
 }
 
 type Session = { sql: Sql; reads: number }
 
 /** Opens the observer's sessions; each connects when it is first needed. */
-export function openObserver({ connect, sessions, patience = 10_000, most = 500 }: ObserverOptions): Observer {
+export function openObserver({ connect, sessions, patience = 10_000, most = 100 }: ObserverOptions): Observer {
   const free: Session[] = Array.from({ length: sessions }, () => ({ sql: connect(), reads: 0 }))
   const waiting: ((session: Session) => void)[] = []
   let closed = false
@@ -43,11 +44,11 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 500 
   }
 
   return {
-    run: async (batch) => {
+    run: async (statement) => {
       const session = await take()
       try {
         if (closed) throw Object.assign(new Error('the observer is closed'), { code: 'CONNECTION_ENDED' })
-        return await send(session.sql, batch, patience)
+        return await send(session.sql, statement, patience)
       } catch (error) {
         if ((error as { code?: unknown }).code === stuck) renew(session, 0)
         throw error
@@ -66,12 +67,33 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 500 
 
 const stuck = 'OBSERVER_STUCK'
 
+/** Milliseconds: kine's own statements on a small table take one. */
+const limits = { lock: 500, statement: 3_000, transaction: 5_000 } as const
+
+const begin = [
+  'begin read only',
+  `set local statement_timeout = ${limits.statement}`,
+  `set local lock_timeout = ${limits.lock}`,
+  `set local idle_in_transaction_session_timeout = ${limits.transaction}`,
+  "set local search_path = ''",
+  // Tables here may have no statistics yet: an index that gives the order is always the right one.
+  'set local enable_sort = off',
+  'set local enable_bitmapscan = off',
+  'set local enable_seqscan = off',
+]
+const since17 = `set local transaction_timeout = ${limits.transaction}`
+
 /**
  * One message for all of a read: a connection that is replaced in between cannot run its second half without its first. ROLLBACK, so that what a notification, a setting or a
  * cursor would have kept is gone; then DISCARD ALL for what no transaction takes back.
  */
-async function send(sql: Sql, batch: string, patience: number): Promise<Record<string, unknown>[]> {
-  const all = Promise.allSettled([sql.unsafe(batch), sql.unsafe('rollback'), sql.unsafe('discard all')])
+async function send(sql: Sql, statement: string, patience: number): Promise<Record<string, unknown>[]> {
+  const opening = Number.parseInt(String(sql.parameters.server_version), 10) >= 17 ? [...begin, since17] : begin
+  const all = Promise.allSettled([
+    sql.unsafe([...opening, statement].join('; ')),
+    sql.unsafe('rollback'),
+    sql.unsafe('discard all'),
+  ])
   const [read, rolledBack, discarded] = await within(all, patience)
   if (read.status === 'rejected') throw read.reason
   if (rolledBack.status === 'rejected') throw rolledBack.reason

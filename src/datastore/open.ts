@@ -25,7 +25,7 @@ export type ManagedOptions = {
 }
 
 /** Connections of our own role in the clusters' database, and of the observer. */
-const pool = { own: 4, observer: 4 } as const
+const pool = { own: 4, observer: 2 } as const
 
 /**
  * The clusters' PostgreSQL. Connects when first asked for something, and makes then what all clusters share, once.

@@ -25,7 +25,7 @@ export async function noteTroubles(
 
 function troubleOf({ looked, known, cluster }: Turn): string | null {
   if (looked.kind === 'tampered') return `${tampered}${looked.what}`
-  if (looked.kind === 'seen') return known.bootstrapTrouble
+  if (looked.kind === 'seen') return looked.tooMany ? 'it has more Nodes than are looked at' : known.bootstrapTrouble
   // One that waited once may just have met a migration of K3s'.
   return known.late > 1 ? `its datastore cannot be read: ${looked.what}` : cluster.observe_trouble
 }

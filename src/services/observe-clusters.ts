@@ -9,7 +9,7 @@ import { noteTroubles } from './note-trouble.ts'
 import { recordNodes } from './record-nodes.ts'
 
 /** Seconds: what the roll shows of a cluster is 30 s old at most. */
-const periods = { busy: 5, quiet: 25 } as const
+const periods = { busy: 5, quiet: 27 } as const
 /** Seconds until a table that was tampered with is looked at again, and one that somebody holds: at first, and at most. */
 const rest = { tampered: 300, late: 20, most: 300 } as const
 /** Seconds after which Nodes are recorded again though they are as before: whose they are may have changed on the roll. */
@@ -120,6 +120,7 @@ async function tell(context: Context, seen: readonly (Turn & { looked: Seen })[]
 function pause({ looked, known }: Turn): number | undefined {
   if (looked.kind === 'tampered') return rest.tampered
   if (looked.kind === 'late') return Math.min(rest.late * 2 ** (known.late - 1), rest.most)
+  if (looked.kind === 'seen' && looked.tooMany) return rest.most
   if (looked.kind === 'seen' && !looked.complete) return 1
   return undefined
 }

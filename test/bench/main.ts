@@ -1,4 +1,4 @@
-// `npm run bench [-- challenge enrolments sizes]`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL.
+// `npm run bench [-- challenge enrolments sizes observer]`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL.
 // ROLLCALL_BENCH=quick: a tenth of it, to see that it runs; its figures mean nothing.
 import { randomBytes } from 'node:crypto'
 import { cpus } from 'node:os'
@@ -7,6 +7,7 @@ import { openVault, sealingKey } from '../../src/store/seal.ts'
 import type { Target } from './line.ts'
 import type { Pinned, Timing } from './load.ts'
 import { type Measured, measure, median, spread, table } from './measure.ts'
+import { observing } from './observer.ts'
 import { findPgbench, pgbench } from './pgbench.ts'
 import { memoryOf } from './process-cost.ts'
 import {
@@ -213,7 +214,10 @@ if (process.platform !== 'linux') {
   say('The benchmark reads CPU time from /proc: it runs on Linux only.')
   process.exit(1)
 }
-const parts = { challenge: challenges, enrolments, sizes }
+const observer = ({ postgres }: Bench) =>
+  observing({ postgres, sealing, vault, say, progress }, { clusters: 1_000 * scale, nodes: 10 }, 120 * scale)
+
+const parts = { challenge: challenges, enrolments, sizes, observer }
 const chosen = process.argv.slice(2)
 const postgres = await startPostgres()
 const load = startLoad()

@@ -43,11 +43,6 @@ const attacks: Attack[] = [
     sql: `${kineTable} insert into kine (name) values ('x'); create policy p on kine using (spy()); alter table kine enable row level security`,
     what: /row security/,
   },
-  {
-    title: 'a policy that waits to be switched on',
-    sql: `${kineTable} create policy p on kine using (spy())`,
-    what: /row security/,
-  },
   { title: 'a table that inherits', sql: 'create table kine () inherits (real)', what: /inherits/ },
   { title: 'a table that is inherited', sql: `${kineTable} create table heir () inherits (kine)`, what: /inherits/ },
   {
@@ -214,8 +209,8 @@ for (const major of majors) {
     if (result.kind !== 'rows') throw new Error(JSON.stringify(result))
     const sent = result.rows.reduce((sum, { value }) => sum + ((value as Buffer | null)?.length ?? 0), 0)
     assert.ok(sent > 3_000_000 && sent <= 4 * 1024 * 1024, `${sent}`)
-    assert.is(result.rows.length, 5_001)
-    assert.is(result.rows.find(({ name }) => name === 'big')?.value, null)
+    assert.is(result.rows.length, 10_001)
+    assert.is(result.rows.find(({ name }) => String(name).endsWith('/big'))?.value, null)
   })
 
   test('takes neither memory nor time by long names in a table without indexes', async () => {
@@ -231,7 +226,7 @@ for (const major of majors) {
 
   // The second wall, for what the check should miss: an index that is made between check and read. Here nothing checks.
   const unchecked = (one: Observer, cluster: Cluster) =>
-    one.run(`begin read only; set local statement_timeout = 2000; select * from rollcall_read.${cluster.schema}('select 1', 'select null::text',
+    one.run(`select * from rollcall_read.${cluster.schema}('select 1', 'select null::text',
       'select id::int8 from only ${cluster.schema}.kine where id > 3') as t(id int8)`)
 
   test('finds itself alone with its own rows where its code should run after all', async () => {
@@ -302,7 +297,7 @@ for (const major of majors) {
   test('is not read by the observer itself, nor by any cluster', async () => {
     await mallory.node.unsafe(kineTable)
     for (const sql of [`select 1 from ${mallory.schema}.kine`, `select 1 from ${victim.schema}.kine`]) {
-      await assertRefused(observer.run(`begin; ${sql}`))
+      await assertRefused(observer.run(sql))
     }
     await assertRefused(mallory.node.unsafe(`select 1 from ${victim.schema}.kine`))
     await assertRefused(
@@ -358,7 +353,7 @@ declare loot text; deed text; begin
 end $spy$;`
 
 /** What a session could keep of one cluster for the next one. */
-const traces = `select 1; select current_setting('search_path') as path, current_setting('application_name') as name, session_user as who,
+const traces = `select current_setting('search_path') as path, current_setting('application_name') as name, session_user as who,
   current_user as role, (select count(*)::int from pg_prepared_statements where name = 'mallory') as statements,
   (select count(*)::int from pg_cursors where name = 'mallory') as cursors,
   (select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks,

@@ -41,7 +41,13 @@ const shown = (nodes: readonly { name: string; ready: boolean | null }[]) =>
 
 test('shows a cluster whose servers never started as virgin', async () => {
   const looked = await looking()()
-  assert.equal(looked, { kind: 'seen', nodes: [], complete: true, bootstrap: { state: 'virgin', value: undefined } })
+  assert.equal(looked, {
+    kind: 'seen',
+    nodes: [],
+    complete: true,
+    tooMany: false,
+    bootstrap: { state: 'virgin', value: undefined },
+  })
 })
 
 test('tells virgin, locked and ready, and brings the bootstrap value along once', async () => {

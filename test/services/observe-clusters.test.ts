@@ -127,6 +127,26 @@ test('does not let a cluster that holds its table keep others waiting, nor its o
   assert.equal(await nodesOf(held), ['a true stranger'])
 })
 
+test('looks seldom at a cluster that made up more Nodes than are looked at, and calls none of them gone', async () => {
+  const cluster = await addManaged({ state: 'up' })
+  await putNode(cluster.node, 'a', 'ready')
+  const pass = newPass()
+  await pass()
+  await cluster.node.unsafe(
+    "insert into kine (name, deleted) select '/registry/minions/0' || n, 0 from generate_series(1, 11000) n",
+  )
+  world.clock.now += 27
+  await pass()
+  assert.is((await clusterOf(cluster)).observeTrouble, 'it has more Nodes than are looked at')
+  const shown = await nodesOf(cluster)
+  assert.ok(shown.includes('a true stranger'))
+  assert.is(shown.length, 1_000)
+  const before = (await clusterOf(cluster)).observedAt
+  world.clock.now += 200
+  await pass()
+  assert.equal((await clusterOf(cluster)).observedAt, before)
+})
+
 test('says that a bootstrap row is not of its token, and takes no CA from it', async () => {
   const cluster = await addManaged()
   const pass = newPass()
@@ -202,9 +222,9 @@ test('looks at a quiet cluster less often than at one that is being joined', asy
   world.clock.now += 5
   await pass()
   assert.equal(await seen(), [first, first + 5_000])
-  world.clock.now += 20
+  world.clock.now += 22
   await pass()
-  assert.equal(await seen(), [first + 25_000, first + 25_000])
+  assert.equal(await seen(), [first + 27_000, first + 27_000])
 })
 
 test('leaves a cluster to one of two servers at a time', async () => {

@@ -1,0 +1,36 @@
+// The observer as `serve` runs it, compiled, on a database that the benchmark made. What it needs comes as one JSON line on standard input, since it holds a
+// password; it starts with the second line, and stops with the third.
+import { randomBytes } from 'node:crypto'
+import { createInterface } from 'node:readline'
+import { openManaged } from '../../dist/datastore/open.js'
+import { createLog } from '../../dist/log.js'
+import { startObserver } from '../../dist/services/observer.js'
+import { openDatabase } from '../../dist/store/database.js'
+import { openVault, sealingKey } from '../../dist/store/seal.js'
+
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
+const { connection, sealing, key } = JSON.parse((await lines.next()).value)
+const server = { url: 'postgres://localhost/observed', connection }
+const database = openDatabase('postgres://localhost', { connection })
+const managed = openManaged({
+  server,
+  address: 'localhost',
+  ca: '',
+  rollConnections: 0,
+  key: Buffer.from(key, 'base64'),
+})
+await managed.ready()
+await database.sql`select 1`
+console.log('ready')
+await lines.next()
+const observer = startObserver({
+  ...database,
+  managed,
+  vault: openVault([sealingKey(Buffer.from(sealing, 'base64'))]),
+  log: createLog('info'),
+  now: () => Math.floor(Date.now() / 1000),
+  random: randomBytes,
+})
+await lines.next()
+await observer.stop()
+process.exit(0)
