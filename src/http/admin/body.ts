@@ -37,6 +37,8 @@ export const readJson: MiddlewareHandler = async (c, next) => {
 export const readOptionalJson: MiddlewareHandler = async (c, next) => {
   if ((await c.req.arrayBuffer()).byteLength > 0) return readJson(c, next)
   c.req.bodyCache = { arrayBuffer: Promise.resolve(new TextEncoder().encode('{}').buffer) as never }
+  // zod-openapi refuses a body without a type, and `curl -d ''` names a form's.
+  c.req.raw.headers.set('content-type', 'application/json')
   await next()
 }
 

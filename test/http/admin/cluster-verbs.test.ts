@@ -139,6 +139,18 @@ test('rotated 200: without a body nothing that the revoked server knew is used a
   assert.is((await call(other.name, 'rotated')).body.state, 'initializing')
 })
 
+test('reset 200: an empty body is none, whatever its type is said to be', async () => {
+  const empty = () => new ReadableStream({ start: (controller) => controller.close() })
+  for (const type of [{}, { 'content-type': 'application/x-www-form-urlencoded' }]) {
+    const { name } = await cluster()
+    const headers = { authorization: `Bearer ${desk.tokens.admin}`, ...type }
+    // As it comes from a socket: there always is a stream.
+    const init = { method: 'POST', headers, body: empty(), duplex: 'half' } as RequestInit
+    const answer = await desk.app.request(`/api/v1/clusters/${name}/reset`, init)
+    assert.is(answer.status, 200, await answer.text())
+  }
+})
+
 test('rotated: of two CA hashes the admin says which is true', async () => {
   const stuckReason = `two CA hashes: ${one} by an admin, and now ${two} by its server dev_1`
   const { name, id } = await cluster({ state: 'stuck', stuckReason, caHash: one })
