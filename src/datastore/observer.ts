@@ -21,12 +21,14 @@ export type ObserverOptions = {
   patience?: number
   /** Reads after which a session is replaced: Postgres remembers every table that a session ever saw, 100 kB each */
   most?: number
+  /** Hears of a read that was given up, whose session may still run */
+  onStuck?: () => void
 }
 
 type Session = { sql: Sql; reads: number }
 
 /** Opens the observer's sessions; each connects when it is first needed. */
-export function openObserver({ connect, sessions, patience = 10_000, most = 100 }: ObserverOptions): Observer {
+export function openObserver({ connect, sessions, patience = 10_000, most = 100, onStuck }: ObserverOptions): Observer {
   const free: Session[] = Array.from({ length: sessions }, () => ({ sql: connect(), reads: 0 }))
   const waiting: ((session: Session) => void)[] = []
   let closed = false
@@ -50,7 +52,10 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 100 
         if (closed) throw Object.assign(new Error('the observer is closed'), { code: 'CONNECTION_ENDED' })
         return await send(session.sql, statement, patience)
       } catch (error) {
-        if ((error as { code?: unknown }).code === stuck) renew(session, 0)
+        if ((error as { code?: unknown }).code === stuck) {
+          renew(session, 0)
+          onStuck?.()
+        }
         throw error
       } finally {
         if (++session.reads >= most && !closed) renew(session, 1)

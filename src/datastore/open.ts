@@ -10,6 +10,7 @@ import { provision, Unusable } from './provision.ts'
 import { settled } from './race.ts'
 import { readBootstrap } from './read-bootstrap.ts'
 import { declareSchema, purgeSchema } from './schemas.ts'
+import { endStuckReads } from './stuck-reads.ts'
 
 export type ManagedOptions = {
   /** The server that holds the roll, as our own role reaches it */
@@ -27,6 +28,9 @@ export type ManagedOptions = {
 /** Connections of our own role in the clusters' database, and of the observer. */
 const pool = { own: 4, observer: 2 } as const
 
+/** Seconds: the observer's own limits are below. */
+const longestRead = 8
+
 /**
  * The clusters' PostgreSQL. Connects when first asked for something, and makes then what all clusters share, once.
  * @throws at the first use: Error with a sentence for the admin if our role may not do that
@@ -38,6 +42,7 @@ export function openManaged({ server, address, ca, key, rollConnections }: Manag
   const observer = openObserver({
     connect: () => connect(server, { database: clustersDatabase, login, max: 1 }),
     sessions: pool.observer,
+    onStuck: () => void settled(() => endStuckReads(sql, longestRead)).catch(() => {}),
   })
   let provisioned: Promise<void> | undefined
   const ready = () => {

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import { type KineQuery, type KineRead, readKine } from '../../src/datastore/guard.ts'
 import { lookQuery } from '../../src/datastore/kine-look.ts'
 import type { Observer } from '../../src/datastore/observer.ts'
+import { endStuckReads } from '../../src/datastore/stuck-reads.ts'
 import { suite } from '../suite.ts'
 import { majors, type Throwaway, throwawayPostgres } from '../throwaway-postgres.ts'
 import { type Cluster, type Clusters, kineTable, makeClusters } from './clusters.ts'
@@ -265,9 +266,16 @@ for (const major of majors) {
   test('ends nobody by code that does not end when it is told to', async () => {
     await mallory.node.unsafe(`${kineTable} create function stay() returns boolean immutable language plpgsql as $$ begin
         if session_user <> 'rollcall_observer' then return true; end if;
+        if current_setting('transaction_timeout', true) is not null then perform set_config('transaction_timeout', '0', false); end if;
         loop begin perform pg_sleep(1); exception when query_canceled then null; end; end loop; end $$;
       create index i on kine (id) where stay()`)
-    const one = clusters.observer({ patience: 3_000 })
+    const own = postgres(server.url.replace('/rollcall?', '/rollcall_k3s?'), {
+      max: 1,
+      fetch_types: false,
+      onnotice: () => {},
+    })
+    const ended: Promise<void>[] = []
+    const one = clusters.observer({ patience: 4_000, onStuck: () => ended.push(endStuckReads(own, 3)) })
     try {
       await unchecked(one, mallory)
       assert.unreachable()
@@ -275,6 +283,13 @@ for (const major of majors) {
       assert.is((error as { code?: string }).code, 'OBSERVER_STUCK')
     }
     assert.is((await readKine(one, victim.id, everything)).kind, 'rows')
+    await Promise.all(ended)
+    await sleep(500)
+    assert.equal(
+      [...(await own`select pid from pg_stat_activity where usename = 'rollcall_observer' and state = 'active'`)],
+      [],
+    )
+    await own.end()
   })
 
   test('is read once the table is what K3s makes', async () => {

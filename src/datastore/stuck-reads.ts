@@ -1,0 +1,16 @@
+import type { Sql } from 'postgres'
+import { observerRole } from '../k3s/datastore-names.ts'
+
+/**
+ * Ends sessions of the observer that run for longer than any read may: hostile code can catch a cancelled statement and switch timeouts off,
+ * but not this. Needed only where the guard failed, so nothing does it without cause.
+ * @param sql our own role in the clusters' database
+ * @param seconds that a read may take
+ */
+export async function endStuckReads(sql: Sql, seconds: number): Promise<void> {
+  // Postgres lets a role end another's session only as a member of it.
+  await sql.unsafe(`grant ${observerRole} to current_user`)
+  await sql`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where usename = ${observerRole} and xact_start < clock_timestamp() - make_interval(secs => ${seconds})`
+}
