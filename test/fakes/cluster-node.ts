@@ -24,11 +24,11 @@ export class ClusterNode {
     this.name = own.name
   }
 
-  /** Puts a server with a live enrollment on the roll. */
+  /** Puts a server with a live enrollment on the roll, which redeemed its ticket. */
   static async add(world: World, app: App, where: { profile: string; cluster: string }, live: Live = {}) {
     const device = new FakeDevice(`NODE-${randomBytes(4).toString('hex')}`)
     const deviceId = await addDevice(world, device, where)
-    const enrollmentId = await addEnrollment(world, device.serial, { role: 'server', ...live })
+    const enrollmentId = await addEnrollment(world, device.serial, { role: 'server', redeemed: true, ...live })
     const credential = randomBytes(32).toString('base64url')
     const nodeHash = createHash('sha256').update(credential).digest()
     await world.db.update(enrollments).set({ nodeHash }).where(eq(enrollments.id, enrollmentId))

@@ -78,6 +78,14 @@ test('401 credential_invalid for a credential that is missing, of another form, 
   assert.is(await codeOf(node.tell('tsk_ ok')), '401 credential_invalid')
 })
 
+test('401 credential_invalid until the machine redeemed its join ticket, and its cluster’s tasks stay where they are', async () => {
+  const { cluster, node } = await site()
+  const early = await ClusterNode.add(desk.world, desk.app, { profile, cluster }, { redeemed: false })
+  await queue(cluster, 'box-1')
+  assert.is(await codeOf(early.poll()), '401 credential_invalid')
+  assert.is(idsIn(await textOf(node.poll())).length, 1)
+})
+
 test('400 request_invalid for a wait that is no number', async () => {
   const { node } = await site()
   for (const wait of ['x', '-1', '1.5', '']) assert.is(await codeOf(node.poll(wait)), '400 request_invalid')
