@@ -85,13 +85,13 @@ export function compareSighting(
   const byName = new Map(known.map((node) => [node.name, node]))
   const byHostname = new Map(enrolled.map((one) => [one.hostname, one]))
   const seen = new Map(sighting.nodes.filter(({ name }) => isNodeName(name)).map((node) => [node.name, node]))
-  let strangers = known.filter(({ deviceId, goneAt }) => deviceId === null && goneAt === null).length
+  // Those that are gone count until they are swept: else each report could bring as many anew.
+  let strangers = known.filter(({ deviceId }) => deviceId === null).length
   for (const node of seen.values()) {
     const before = byName.get(node.name)
     if (before && isOutranked(sighting, before)) continue
     const now = asSeen(sighting, node, before, byHostname.get(node.name))
-    const isNew = before === undefined || before.goneAt !== null
-    if (isNew && now.deviceId === null && ++strangers > mostStrangers) continue
+    if (before === undefined && now.deviceId === null && ++strangers > mostStrangers) continue
     note(change, sighting.at, before, now, byHostname.get(node.name))
   }
   if (sighting.complete) {

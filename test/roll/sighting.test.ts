@@ -101,6 +101,9 @@ test('keeps no more strangers than a cluster may have', () => {
     more?.rows.map(({ name }) => name),
     ['box'],
   )
+  const gone = full.map((one) => ({ ...one, ready: null, goneAt: now - 50 }))
+  assert.is(compareSighting(seen('new'), gone, []), undefined, 'in exchange for others')
+  assert.is(compareSighting(seen('n1'), gone, [])?.rows.length, 1, 'one that comes back')
 })
 
 test('says when a Node stopped being ready, and since when', () => {
