@@ -11,6 +11,8 @@ export class FakeRancher {
   slow = 0
   /** It answers with this status alone. */
   broken: number | undefined
+  /** Where it says that manifests are. */
+  place = '/v3/import'
   ca = ''
   url = ''
   #server: Server | undefined
@@ -51,7 +53,7 @@ export class FakeRancher {
     this.seen.push(call)
     if (this.broken) return { status: this.broken, text: 'broken' }
     const json = (value: unknown, status = 200) => ({ status, text: JSON.stringify(value) })
-    const manifest = /^GET \/v3\/import\/secret_(c-\d+)\.yaml$/.exec(call)?.[1]
+    const manifest = /^GET \/(?:v3|elsewhere)\/import\/secret_(c-\d+)\.yaml$/.exec(call)?.[1]
     if (manifest) return login ? { status: 400, text: 'no login here' } : { status: 200, text: this.manifest(manifest) }
     if (login !== `Bearer ${this.token}`) return json({ type: 'error', code: 'Unauthorized' }, 401)
     const name = /^GET \/v3\/clusters\?name=(.*)$/.exec(call)?.[1]
@@ -67,5 +69,5 @@ export class FakeRancher {
     return json({ type: 'error' }, 404)
   }
 
-  #registration = (id: string) => ({ id: 'r', manifestUrl: `${this.url}/v3/import/secret_${id}.yaml` })
+  #registration = (id: string) => ({ id: 'r', manifestUrl: `${this.url}${this.place}/secret_${id}.yaml` })
 }

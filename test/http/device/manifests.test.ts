@@ -96,6 +96,14 @@ test('200: the import goes to the first server that asks, again after a lost ans
   assert.equal(rancher.seen.length, asked, 'what is kept is not fetched again')
 })
 
+test('200: the token goes to Rancher’s API alone, wherever that says the manifest is', async () => {
+  const { first } = await site(importing())
+  rancher.place = '/elsewhere/import'
+  const answer = await get(first)
+  rancher.place = '/v3/import'
+  assert.equal(answer.status, 200)
+})
+
 test('200: a manifest of a cluster that was made there by hand, without a login', async () => {
   const url = `${rancher.url}/v3/import/secret_c-99.yaml`
   const { first } = await site({ import: { url: rancher.url, manifest_url: url, ca: rancher.ca } })
