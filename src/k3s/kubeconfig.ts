@@ -52,8 +52,9 @@ function firstOf(config: unknown, list: string, member: string): Record<string, 
 
 const isData = (value: unknown): value is string => typeof value === 'string' && base64.test(value)
 
-// The name is a cluster's: lower-case letters, digits and hyphens; the rest is base64 and a checked URL.
-function write({ ca, certificate, key }: Parts, name: string, server: string): string {
+// The cluster's name is of lower-case letters, digits and hyphens, which may read as a number or a word of YAML: 123, 1e3, null, no.
+function write({ ca, certificate, key }: Parts, cluster: string, server: string): string {
+  const name = JSON.stringify(cluster)
   return `apiVersion: v1
 kind: Config
 clusters:

@@ -53,7 +53,8 @@ async function frontOf({ db }: Context, name: string): Promise<Front> {
   const { host, port } = endpointOf(row)
   const { vips, addresses } = loadBalancerOf(row)
   const servers = (await listNodes(db, row.id, mostNodes)).filter(({ role }) => role === 'server')
-  const backends = servers.map((node) => ({ name: node.name, address: addresses[node.name] ?? node.name }))
+  const given = new Map(Object.entries(addresses))
+  const backends = servers.map(({ name }) => ({ name, address: given.get(name) ?? name }))
   if (backends.length === 0) throw new AppError('state_conflict', { detail: 'the cluster has no server yet' })
   return { cluster: row.name, host, port, vips, backends }
 }

@@ -53,6 +53,13 @@ test('gives out nothing with another CA than the cluster has', () => {
   assert.match((rewriteKubeconfig(noCa, as) as { problem: string }).problem, /another CA/)
 })
 
+test('keeps the name a text, whatever YAML would take it for', () => {
+  for (const name of ['123', '1e3', '0x1f', 'null', 'true', 'no']) {
+    const { text } = rewriteKubeconfig(uploaded(), { ...as, name }) as { text: string }
+    assert.deepEqual(YAML.parse(text, { version: '1.1' })['current-context'], name)
+  }
+})
+
 test('leads to the load balancer, under the name of the cluster', () => {
   const { text } = rewriteKubeconfig(uploaded(), as) as { text: string }
   assert.deepEqual(YAML.parse(text), {

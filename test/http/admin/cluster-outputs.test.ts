@@ -62,6 +62,14 @@ test('200: haproxy.cfg, keepalived.conf and zone of the enrolled servers', async
   assert.match(zone.headers.get('content-type') ?? '', /^text\/plain/)
 })
 
+test('200: a server whose name every object of JavaScript has', async () => {
+  const profile = await addProfile(desk.world, { name: 'named' })
+  const cluster = await addCluster(desk.world, { name: 'named', apiEndpoint: 'https://named.example:6443' })
+  await addDevice(desk.world, new FakeDevice('CONSTRUCTOR'), { profile, cluster })
+  await addEnrollment(desk.world, 'CONSTRUCTOR', { role: 'server', state: 'ready' })
+  assert.match((await get('named/haproxy')).text, /^ {4}server constructor constructor:6443$/m)
+})
+
 test('200: the virtual addresses of a cluster can be set, and stand in its answer', async () => {
   assert.deepEqual((await get('site-a')).body.load_balancer, loadBalancer)
   const refused = await desk.call('PATCH', '/clusters/empty', { load_balancer: { vips: ['not an address'] } })
