@@ -11,6 +11,7 @@ import { settled } from './race.ts'
 import { readBootstrap } from './read-bootstrap.ts'
 import { declareSchema, purgeSchema } from './schemas.ts'
 import { endStuckReads } from './stuck-reads.ts'
+import { unblocked } from './unblock.ts'
 
 export type ManagedOptions = {
   /** The server that holds the roll, as our own role reaches it */
@@ -69,12 +70,13 @@ export function openManaged({ server, address, ca, key, rollConnections }: Manag
     declare: (clusterId) => change(() => declareSchema(sql, clusterId)),
     makeLogin: (clusterId, enrollmentId, password) => change(() => makeLogin(sql, clusterId, enrollmentId, password)),
     fenceLogin: (enrollmentId) => change(() => fenceRole(sql, loginRole(enrollmentId))),
-    dropLogin: (clusterId, enrollmentId) => change(() => dropLogin(server, sql, clusterId, enrollmentId)),
+    dropLogin: (clusterId, enrollmentId) =>
+      change(() => unblocked(sql, () => dropLogin(server, sql, clusterId, enrollmentId))),
     readBootstrap: async (clusterId, serverToken) => {
       await ready()
       return readBootstrap(observer, clusterId, serverToken)
     },
-    purge: (clusterId) => change(() => purgeSchema(sql, clusterId)),
+    purge: (clusterId) => change(() => unblocked(sql, () => purgeSchema(sql, clusterId))),
     close: async () => {
       await Promise.all([sql.end({ timeout: 5 }), observer.close()])
     },

@@ -2,6 +2,7 @@ import type { Sql } from 'postgres'
 import { clustersDatabase, ownerRole } from '../k3s/datastore-names.ts'
 import { grantConnect } from './provision.ts'
 import { dropReader, makeReader } from './reader.ts'
+import { thin } from './thin.ts'
 
 /**
  * Makes a cluster's schema, the role that owns it and the way to read it, or completes them. Nothing in the schema is looked at: it is its servers'.
@@ -24,6 +25,7 @@ export async function declareSchema(sql: Sql, clusterId: string): Promise<void> 
 /** Drops a cluster's schema with all that is in it, whoever made it, and its owner. Its nodes' logins must be gone. */
 export async function purgeSchema(sql: Sql, clusterId: string): Promise<void> {
   const name = ownerRole(clusterId)
+  await thin(sql, name)
   await sql.begin(async (tx) => {
     const [have] = await tx<{ role: boolean; schema: boolean }[]>`
       select exists (select from pg_roles where rolname = ${name}) as role,
