@@ -111,7 +111,7 @@ test('a first server that never got its token passes its turn on by itself', asy
 
 test('waits for the word of a server that joined, rather than begin anew', async () => {
   const { id, boxes } = await cluster(postgres, 2)
-  const joined = { joinedAt: new Date(), observed: true }
+  const joined = { redeemedAt: new Date(), joinedAt: new Date(), observed: true }
   await desk.world.db.update(enrollments).set(joined).where(eq(enrollments.id, boxes[0].enrollment))
   assert.is(await boxes[1].ask(), '503 cluster_not_ready')
   await boxes[0].says(caHash)
