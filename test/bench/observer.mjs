@@ -27,7 +27,7 @@ const observer = startObserver({
   ...database,
   managed,
   vault: openVault([sealingKey(Buffer.from(sealing, 'base64'))]),
-  log: createLog('info'),
+  log: createLog('error'),
   now: () => Math.floor(Date.now() / 1000),
   random: randomBytes,
 })
