@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
-import { slimScript } from '../../src/documents/slim-script.ts'
+import { builtinTemplates } from '../../src/services/builtin-templates.ts'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { suite } from '../suite.ts'
-import { shells, template, until } from './box.ts'
+import { shells, until } from './box.ts'
 import { Node } from './node.ts'
 
 /** In the form in which documents carry it. */
-const script = slimScript(readFileSync(template('rollcall-node.sh'), 'utf8'))
+const script = builtinTemplates().files['rollcall-node.sh'] as string
 const steps = ['clock', 'document.applied', 'os.update', 'k3s.download', 'k3s.install', 'k3s.join', 'k3s.ready']
 
 // Ends the whole process group before the command that is one too many.
