@@ -1,7 +1,7 @@
 import type { FieldError } from '../errors.ts'
 import type { Datastore } from './cluster.ts'
 import { etcdProblem } from './endpoint-etcd.ts'
-import { mysqlProblem } from './endpoint-mysql.ts'
+import { mysqlProblem, withScheme } from './endpoint-mysql.ts'
 import { postgresProblem } from './endpoint-postgres.ts'
 
 /** K3s' config.yaml keys for a datastore, and the root-only files that they name. */
@@ -58,9 +58,10 @@ export function checkDatastore(datastore: Datastore): FieldError[] {
 export function datastoreConfig(datastore: Datastore): DatastoreConfig {
   if (takesNothing[datastore.kind] !== undefined) return { keys: {}, files: [] }
   const given = pemKeys.filter((key) => datastore[key] !== undefined)
+  const endpoint = datastore.endpoint as string
   return {
     keys: Object.fromEntries([
-      ['datastore-endpoint', datastore.endpoint as string],
+      ['datastore-endpoint', datastore.kind === 'mysql' ? withScheme(endpoint) : endpoint],
       ...given.map((key) => [`datastore-${key}`, pem[key].path]),
     ]),
     files: given.map((key) => ({ path: pem[key].path, content: datastore[key] as string })),

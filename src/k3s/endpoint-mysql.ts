@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts'
 import { unprintable } from './endpoint-text.ts'
 
-/** A MySQL or MariaDB endpoint, `mysql://user:password@tcp(host:port)/database?…`. */
+/** A MySQL or MariaDB endpoint, `mysql://user:password@tcp(host:port)/database?…`; admins may leave the scheme out. */
 export type MysqlEndpoint = {
   user: string
   password: string
@@ -24,9 +24,10 @@ const address = /^tcp\((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?\)$/
  */
 export function parseMysql(endpoint: string): MysqlEndpoint | { problem: string } {
   const wrong = (problem: string) => ({ problem })
-  if (!endpoint.startsWith(scheme)) return wrong('must start with mysql://')
+  const [named = scheme] = /^[a-z+]+:\/\//i.exec(endpoint) ?? []
+  if (named !== scheme) return wrong('must start with mysql://')
   if (unprintable(endpoint)) return wrong('has a blank or a character beyond ASCII')
-  const dsn = endpoint.slice(scheme.length)
+  const dsn = withScheme(endpoint).slice(scheme.length)
   const slash = dsn.lastIndexOf('/')
   const at = dsn.lastIndexOf('@', slash)
   if (slash < 0 || at < 0) return wrong('must read mysql://user:password@tcp(host:3306)/database')
@@ -46,6 +47,10 @@ export function parseMysql(endpoint: string): MysqlEndpoint | { problem: string 
   const host = (found[1] as string).replace(/^\[|\]$/g, '')
   return { user, password: colon < 0 ? '' : login.slice(colon + 1), host, port, database, parameters }
 }
+
+/** What K3s is told: it knows MySQL by its scheme alone, which drivers' own names of a database go without. */
+export const withScheme = (endpoint: string): string =>
+  endpoint.startsWith(scheme) ? endpoint : `${scheme}${endpoint}`
 
 /** What is wrong with an endpoint of MySQL; undefined if nothing is. */
 export function mysqlProblem(endpoint: string): string | undefined {

@@ -109,6 +109,12 @@ test('takes what K3s takes', () => {
   assert.equal(reasons({ kind: 'etcd', endpoint: 'https://h1:2379,https://[fd00::2]:2379' }), [])
 })
 
+test('takes MySQL without its scheme, and gives K3s the scheme that it knows it by', () => {
+  const bare = { kind: 'mysql', endpoint: 'user:pw@tcp(host:3306)/db' } as const
+  assert.equal(reasons(bare), [])
+  assert.equal(datastoreConfig(bare), { keys: { 'datastore-endpoint': `mysql://${bare.endpoint}` }, files: [] })
+})
+
 test('names files for certificates and key, and carries their texts', () => {
   assert.equal(datastoreConfig(postgres(good, { cafile: certificate, certfile: certificate, keyfile: key })), {
     keys: {
