@@ -22,6 +22,11 @@ export const taskRoutes = ({ polls, nodes, acknowledge }: TaskDeps) =>
   new Hono()
     .get('/v1/tasks', async (c) => {
       const credential = nodeCredential(c)
+      // Its answer has no lines, and tasks that nobody reads would rest until they are given out again.
+      if (c.req.method === 'HEAD') {
+        await nodes.check(credential)
+        return c.body(null, 204, { 'Cache-Control': 'no-store' })
+      }
       const lines = await polls.poll(credential, seconds(c.req.query('wait')), c.req.raw.signal)
       if (lines === '') return c.body(null, 204, { 'Cache-Control': 'no-store' })
       return c.body(lines, 200, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' })

@@ -63,6 +63,16 @@ const held = async (n: number) => {
   assert.is(desk.polls.held(), n)
 }
 
+test('HEAD 204: gives out nothing', async () => {
+  const { cluster, node } = await site()
+  await queue(cluster, 'edge-1')
+  const headers = { authorization: `Bearer ${node.credential}` }
+  const answer = await desk.app.request('/v1/tasks?wait=0', { method: 'HEAD', headers })
+  assert.is(answer.status, 204)
+  const text = await (await desk.app.request('/v1/tasks?wait=0', { headers })).text()
+  assert.match(text, / node-delete edge-1\n$/)
+})
+
 test('401 credential_invalid for a credential that is missing, of another form, unknown, or an ended one', async () => {
   const { node } = await site()
   assert.is(await codeOf(Promise.resolve(desk.app.request('/v1/tasks'))), '401 credential_invalid')
