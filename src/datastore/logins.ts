@@ -1,5 +1,5 @@
-import type { Sql } from 'postgres'
-import { clustersDatabase, loginRole, nodesGroup, ownerRole } from '../k3s/datastore-names.ts'
+import type { Sql, TransactionSql } from 'postgres'
+import { clustersDatabase, loginRole, nodesGroup, ownerRole, readerRole } from '../k3s/datastore-names.ts'
 import { connect, type OwnServer } from './connect.ts'
 import { fenceRole } from './fence.ts'
 import { secret } from './provision.ts'
@@ -45,10 +45,27 @@ export async function dropLogin(server: OwnServer, sql: Sql, clusterId: string, 
       select exists (select from pg_roles where rolname = ${ownerRole(clusterId)}) as owner
       from pg_roles where rolname = ${login}`
     if (!found) return
-    if (found.owner) await tx.unsafe(`reassign owned by ${login} to ${ownerRole(clusterId)}`)
+    if (found.owner) {
+      await tx.unsafe(`reassign owned by ${login} to ${ownerRole(clusterId)}`)
+      await shutDoors(tx, clusterId)
+    }
     await tx.unsafe(`drop owned by ${login} cascade`)
     await tx.unsafe(`drop role ${login}`)
   })
+}
+
+/** Takes from others what a node granted them of its cluster's schema: through a node of another cluster it would go on after its end. */
+async function shutDoors(tx: TransactionSql, clusterId: string): Promise<void> {
+  const owner = ownerRole(clusterId)
+  const others = await tx<{ name: string }[]>`
+    select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as name
+    from pg_namespace n, aclexplode(n.nspacl) a
+    where n.nspname = ${owner} and a.grantee <> n.nspowner
+      and (a.grantee = 0 or pg_get_userbyid(a.grantee) <> ${readerRole(clusterId)})`
+  if (others.length === 0) return
+  await tx.unsafe(`set local role ${owner}`)
+  await tx.unsafe(`revoke all on schema ${owner} from ${others.map(({ name }) => name).join(', ')} cascade`)
+  await tx.unsafe('reset role')
 }
 
 // Postgres lets everybody into the database `postgres`, and everybody there may make a large object: it would keep the role for ever.
