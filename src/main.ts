@@ -31,6 +31,10 @@ const commands: Record<string, { usage: string; load: () => Promise<Command> }> 
     usage: `mirror add VERSION [--from URL|DIR] [--script URL|FILE] [--arch LIST] [--no-images] [--yes] | mirror add-file VERSION FILE [--sha256 H] [--yes] | mirror list | mirror remove VERSION [--yes] ${common}`,
     load: async () => (await import('./cli/mirror.ts')).mirror,
   },
+  cluster: {
+    usage: `cluster backup NAME FILE|- | cluster restore NAME FILE|- [--replace] ${common}`,
+    load: async () => (await import('./cli/cluster.ts')).cluster,
+  },
   'image-seed': {
     usage: 'image-seed --url URL --pin PINS [--stage-one] DIRECTORY',
     load: async () => (await import('./cli/image-seed.ts')).imageSeedCommand,

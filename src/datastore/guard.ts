@@ -22,23 +22,24 @@ export type KineRead<Row> =
  * nothing stays in the session for the next cluster.
  * @throws what Postgres says when it is away, full, or not set up
  */
-export async function readKine<Row>(
-  observer: Observer,
-  clusterId: string,
-  { columns, text }: KineQuery,
-): Promise<KineRead<Row>> {
-  const owner = ownerRole(clusterId)
-  const table = `${owner}.kine`
-  const texts = [`lock table only ${table} in access share mode`, wrong(owner), text(table)].map(quoted)
+export async function readKine<Row>(observer: Observer, clusterId: string, query: KineQuery): Promise<KineRead<Row>> {
   try {
-    const rows = await observer.run(`select * from ${readersSchema}.${owner}(${texts.join(', ')}) as t(${columns})`)
-    return { kind: 'rows', rows: rows as Row[] }
+    return { kind: 'rows', rows: (await observer.run(guarded(clusterId, query))) as Row[] }
   } catch (error) {
     return refusal(error)
   }
 }
 
-function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered' | 'late'; what: string } {
+/** The guarded query alone, for who brings a read-only transaction, and limits, of its own. */
+export function guarded(clusterId: string, { columns, text }: KineQuery): string {
+  const owner = ownerRole(clusterId)
+  const table = `${owner}.kine`
+  const texts = [`lock table only ${table} in access share mode`, wrong(owner), text(table)].map(quoted)
+  return `select * from ${readersSchema}.${owner}(${texts.join(', ')}) as t(${columns})`
+}
+
+/** What an error of a guarded query says of the cluster. @throws the error itself, if it says nothing of it */
+export function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered' | 'late'; what: string } {
   const { code, message = '', severity } = (error ?? {}) as { code?: string; message?: string; severity?: string }
   switch (code) {
     case '42P01':

@@ -1,9 +1,9 @@
 import type { Sql, TransactionSql } from 'postgres'
 import { clustersDatabase, loginRole, nodesGroup, ownerRole, readerRole } from '../k3s/datastore-names.ts'
-import { connect, type OwnServer } from './connect.ts'
+import type { OwnServer } from './connect.ts'
+import { dropElsewhere } from './elsewhere.ts'
 import { fenceRole } from './fence.ts'
 import { secret } from './provision.ts'
-import { otherDatabases } from './schemas.ts'
 
 /** Sessions that one server node may hold: so that no site can take all of them (reference: K3s issues 9596, 10733). */
 export const connectionLimit = 40
@@ -39,7 +39,7 @@ export async function makeLogin(sql: Sql, clusterId: string, enrollmentId: strin
 export async function dropLogin(server: OwnServer, sql: Sql, clusterId: string, enrollmentId: string): Promise<void> {
   const login = loginRole(enrollmentId)
   await fenceRole(sql, login)
-  for (const database of await otherDatabases(sql, login)) await dropElsewhere(server, database, login)
+  await dropElsewhere(server, sql, login)
   await sql.begin(async (tx) => {
     const [found] = await tx<{ owner: boolean }[]>`
       select exists (select from pg_roles where rolname = ${ownerRole(clusterId)}) as owner
@@ -66,14 +66,4 @@ async function shutDoors(tx: TransactionSql, clusterId: string): Promise<void> {
   await tx.unsafe(`set local role ${owner}`)
   await tx.unsafe(`revoke all on schema ${owner} from ${others.map(({ name }) => name).join(', ')} cascade`)
   await tx.unsafe('reset role')
-}
-
-// Postgres lets everybody into the database `postgres`, and everybody there may make a large object: it would keep the role for ever.
-async function dropElsewhere(server: OwnServer, database: string, login: string): Promise<void> {
-  const there = connect(server, { database, max: 1 })
-  try {
-    await there.unsafe(`drop owned by ${login} cascade`)
-  } finally {
-    await there.end({ timeout: 1 })
-  }
 }

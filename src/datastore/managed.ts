@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import type { Observer } from './observer.ts'
 
 /** The row that K3s keeps its CA keys in (reference: K3s pkg/cluster/storage.go), as last committed. */
@@ -40,5 +41,17 @@ export type ManagedDatastore = {
   readBootstrap: (clusterId: string, serverToken: string) => Promise<Bootstrap>
   /** Drops a cluster's schema with all its rows, and its owner. */
   purge: (clusterId: string) => Promise<void>
+  /**
+   * Copies all rows of a cluster's table, as of one moment, under the guard.
+   * @param use takes them as COPY's text format has them
+   * @throws AppError `state_conflict` if there is no table, or none of K3s
+   */
+  copyOut: (clusterId: string, use: (rows: Readable) => Promise<void>) => Promise<void>
+  /**
+   * Makes a cluster's table and fills it: all of it or nothing.
+   * @param replace drop what is there; else a table that is there is refused
+   * @throws AppError `state_conflict`; what `rows` throws
+   */
+  copyIn: (clusterId: string, rows: AsyncIterable<Uint8Array>, replace: boolean) => Promise<void>
   close: () => Promise<void>
 }

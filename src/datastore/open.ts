@@ -2,6 +2,7 @@ import { AppError } from '../errors.ts'
 import { clustersDatabase, loginRole, observerRole, probeRole, sharedLoginPassword } from '../k3s/datastore-names.ts'
 import { checkAddress } from './check-address.ts'
 import { connect, type OwnServer } from './connect.ts'
+import { copyIn, copyOut } from './copy.ts'
 import { fenceRole } from './fence.ts'
 import { dropLogin, makeLogin } from './logins.ts'
 import type { ManagedDatastore } from './managed.ts'
@@ -76,7 +77,16 @@ export function openManaged({ server, address, ca, key, rollConnections }: Manag
       await ready()
       return readBootstrap(observer, clusterId, serverToken)
     },
-    purge: (clusterId) => change(() => unblocked(sql, () => purgeSchema(sql, clusterId))),
+    purge: (clusterId) => change(() => unblocked(sql, () => purgeSchema(server, sql, clusterId))),
+    copyOut: async (clusterId, use) => {
+      await ready()
+      const session = connect(server, { database: clustersDatabase, login, max: 1 })
+      await copyOut(session, clusterId, use).finally(() => session.end({ timeout: 1 }))
+    },
+    copyIn: async (clusterId, rows, replace) => {
+      await ready()
+      await copyIn(sql, clusterId, rows, replace)
+    },
     close: async () => {
       await Promise.all([sql.end({ timeout: 5 }), observer.close()])
     },

@@ -19,3 +19,9 @@ export async function askManaged<T>(
     throw error instanceof AppError ? error : away(error)
   }
 }
+
+/** The clusters' PostgreSQL, for who wants to hear what it says itself. @throws AppError `state_conflict` if none is configured */
+export function configured({ managed }: Pick<Context, 'managed'>): ManagedDatastore {
+  if (managed) return managed
+  throw new AppError('state_conflict', { detail: 'no managed datastore is configured: set ROLLCALL_DATASTORE_ADDRESS' })
+}

@@ -193,13 +193,16 @@ for (const major of majors) {
     assert.equal(await namesIn(managed, gone.cluster), [])
   })
 
-  test('a node that left something in another database is dropped all the same', async () => {
-    const { cluster, enrollment, login } = await withNode()
+  test('a node that left something in another database is dropped all the same, and its cluster purged', async () => {
+    const { cluster, enrollment, login, owner } = await withNode()
     await server.superuser().unsafe('grant connect on database postgres to public')
     const elsewhere = session(enrollment, { database: 'postgres' })
     await elsewhere`select lo_create(0)`
+    await elsewhere.unsafe('set role none; select lo_create(0)')
     await managed.dropLogin(cluster, enrollment)
     assert.is(await rolesNamed(login), 0)
+    await managed.purge(cluster)
+    assert.is(await rolesNamed(owner), 0)
     await server.superuser().unsafe('revoke connect on database postgres from public')
   })
 

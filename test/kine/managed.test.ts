@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import * as assert from 'uvu/assert'
 import type { ManagedDatastore } from '../../src/datastore/managed.ts'
 import { managedEnv } from '../../src/k3s/datastore.ts'
@@ -75,6 +77,19 @@ for (const major of majors) {
     assert.match(first.out(), /is not permitted to log in|password authentication failed|terminating connection/)
     assert.is((await second.client.get('/registry/minions/a'))?.value.toString(), 'one')
     await second.client.create('/registry/minions/c', Buffer.from('three'))
+  })
+
+  withKine('a backup of one cluster is the datastore of another', async () => {
+    const [cluster, copy] = [newCluster(), newCluster()]
+    await managed.declare(cluster)
+    const first = await serverOf(await login(cluster))
+    for (let n = 0; n < 50; n++) await first.client.create(`/registry/x/${n}`, Buffer.from(`value ${n}`))
+    await managed.copyOut(cluster, async (rows) => managed.copyIn(copy, Readable.from([await buffer(rows)]), false))
+    const restored = await serverOf(await login(copy))
+    assert.is((await restored.client.get('/registry/x/42'))?.value.toString(), 'value 42')
+    assert.is((await restored.client.list('/registry/x/')).length, 50)
+    await restored.client.create('/registry/x/new', Buffer.from('more'))
+    assert.is(await first.client.get('/registry/x/new'), undefined)
   })
 
   withKine('of several hosts it takes the one that answers, and is verified there too', async () => {
