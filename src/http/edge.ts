@@ -25,17 +25,28 @@ const routine = new Set(['/v1/challenge', '/v1/tasks', '/v1/nodes', '/healthz', 
  * Logs and counts each request by its route's pattern: paths hold report and boot tokens, and serials.
  * Comes right after `requestId()`.
  */
-export const observed = ({ log, metrics }: Edge): MiddlewareHandler<{ Variables: RequestVars }> => {
+export const observed = (edge: Pick<Edge, 'log' | 'metrics'>): MiddlewareHandler<{ Variables: RequestVars }> => {
   return async (c, next) => {
     const started = performance.now()
     await next()
-    const route = patternOf(c)
     const method = methods.has(c.req.method) ? c.req.method : 'OTHER'
+    const answered = accountFor(edge, { started, method, route: patternOf(c), request_id: c.get('requestId') })
+    const late = c.get('late')
+    if (late) late.answered = answered
+    else answered(c.res.status)
+  }
+}
+
+type Asked = { started: number; method: string; route: string; request_id: string }
+
+function accountFor({ log, metrics }: Pick<Edge, 'log' | 'metrics'>, { started, ...asked }: Asked) {
+  return (status: number): void => {
+    const { method, route, request_id } = asked
     const seconds = (performance.now() - started) / 1000
-    metrics.observe({ method, route, status: c.res.status }, seconds)
+    metrics.observe({ method, route, status }, seconds)
     const ms = Math.round(seconds * 10_000) / 10
-    const level = routine.has(route) && c.res.status < 400 ? 'debug' : 'info'
-    log[level]({ request_id: c.get('requestId'), method, route, status: c.res.status, ms }, 'request')
+    const level = routine.has(route) && status < 400 ? 'debug' : 'info'
+    log[level]({ request_id, method, route, status, ms }, 'request')
   }
 }
 

@@ -1,11 +1,36 @@
-/** A poll that waits for something to do. */
-export type HeldPoll = {
-  clusterId: string
+/** Ends a wait: with tasks, one a line, or `''` for nothing to do. */
+export type Settle = (lines: string) => void
+
+/** A poll that waits for something to do. Ten thousand are held at a time: each is one small object and one timer. */
+export class HeldPoll {
+  readonly clusterId: string
   /** Hash of the node credential that asked */
-  hash: string
-  /** Ends the wait. `''` = nothing to do. */
-  answer: (lines: string) => void
-  refuse: (error: unknown) => void
+  readonly hash: string
+  readonly #room: HeldPolls
+  readonly #settle: Settle
+  readonly #timer: NodeJS.Timeout
+
+  constructor(room: HeldPolls, clusterId: string, hash: string, wait: number, settle: Settle) {
+    this.#room = room
+    this.clusterId = clusterId
+    this.hash = hash
+    this.#settle = settle
+    this.#timer = setTimeout(expire, wait * 1000, this)
+  }
+
+  end(lines: string): void {
+    if (this.release()) this.#settle(lines)
+  }
+
+  /** Whoever asked went away. @returns false if it had ended before */
+  release(): boolean {
+    clearTimeout(this.#timer)
+    return this.#room.remove(this)
+  }
+}
+
+function expire(poll: HeldPoll): void {
+  poll.end('')
 }
 
 /**
@@ -25,35 +50,23 @@ export class HeldPolls {
     return this.#closed
   }
 
-  /**
-   * @param wait seconds
-   * @param gone aborted when the client went away
-   */
-  hold(clusterId: string, hash: string, wait: number, gone: AbortSignal): Promise<string> {
-    if (this.#closed || gone.aborted || wait <= 0) return Promise.resolve('')
-    return new Promise((resolve, reject) => {
-      const end = () => {
-        clearTimeout(timer)
-        gone.removeEventListener('abort', nothing)
-        this.#remove(poll)
-      }
-      const nothing = () => poll.answer('')
-      const poll: HeldPoll = {
-        clusterId,
-        hash,
-        answer: (lines) => {
-          end()
-          resolve(lines)
-        },
-        refuse: (error) => {
-          end()
-          reject(error)
-        },
-      }
-      const timer = setTimeout(nothing, wait * 1000)
-      gone.addEventListener('abort', nothing)
-      this.#add(poll)
-    })
+  /** @param wait seconds */
+  hold(clusterId: string, hash: string, wait: number, settle: Settle): HeldPoll {
+    const poll = new HeldPoll(this, clusterId, hash, wait, settle)
+    const polls = this.#byCluster.get(clusterId)
+    if (polls) polls.add(poll)
+    else this.#byCluster.set(clusterId, new Set([poll]))
+    this.#size++
+    if (this.#closed) poll.end('')
+    return poll
+  }
+
+  remove(poll: HeldPoll): boolean {
+    const polls = this.#byCluster.get(poll.clusterId)
+    if (!polls?.delete(poll)) return false
+    this.#size--
+    if (polls.size === 0) this.#byCluster.delete(poll.clusterId)
+    return true
   }
 
   /** The poll of a cluster that waits longest. */
@@ -68,20 +81,6 @@ export class HeldPolls {
   /** Answers all polls, and holds none any more. */
   close(): void {
     this.#closed = true
-    for (const polls of [...this.#byCluster.values()]) for (const poll of [...polls]) poll.answer('')
-  }
-
-  #add(poll: HeldPoll): void {
-    const polls = this.#byCluster.get(poll.clusterId)
-    if (polls) polls.add(poll)
-    else this.#byCluster.set(poll.clusterId, new Set([poll]))
-    this.#size++
-  }
-
-  #remove(poll: HeldPoll): void {
-    const polls = this.#byCluster.get(poll.clusterId)
-    if (!polls?.delete(poll)) return
-    this.#size--
-    if (polls.size === 0) this.#byCluster.delete(poll.clusterId)
+    for (const polls of [...this.#byCluster.values()]) for (const poll of [...polls]) poll.end('')
   }
 }

@@ -2,7 +2,7 @@ import { AppError } from '../errors.ts'
 import { dueClusters, mostTaken, type PollRow, selectPolls, takeTasks } from '../store/task-queue.ts'
 import { batcher } from './batch.ts'
 import type { Context } from './context.ts'
-import { HeldPolls } from './held-polls.ts'
+import { HeldPolls, type Settle } from './held-polls.ts'
 import { credentialHash } from './node-credential.ts'
 import { isRowError } from './row-error.ts'
 import { taskLine } from './task-line.ts'
@@ -16,14 +16,17 @@ const sweepEvery = 5
 /** Polls that begin together share a select. */
 const together = { max: 256, inFlight: 2 } as const
 
+/** Waits: `settle` is called once, later, unless what is returned is called before. Must be called, and at once. */
+export type Wait = (settle: Settle) => () => void
+
 export type TaskPolls = {
   /**
-   * What a cluster shall do, one task a line; waits up to `wait` seconds for something.
-   * @param gone aborted when the client went away
-   * @returns `''` for nothing
+   * What a cluster shall do, one task a line.
+   * @param wait seconds that may be waited for something
+   * @returns the lines, `''` for nothing, or what waits for them
    * @throws AppError `credential_invalid`; `rate_limited` when this credential holds too many polls
    */
-  poll: (credential: string, wait: number, gone: AbortSignal) => Promise<string>
+  poll: (credential: string, wait: number) => Promise<string | Wait>
   /** Looks again for a cluster whose polls are held here. */
   wake: (clusterId: string) => void
   /** Polls that are held now */
@@ -38,7 +41,7 @@ type Deps = Pick<Context, 'sql' | 'vault' | 'now' | 'log'>
 export function taskPolls(deps: Deps): TaskPolls {
   const { sql, now } = deps
   const held = new HeldPolls()
-  const open = new Map<string, number>()
+  const seats = seating()
   const server = clusterServer(deps, held)
   const sweeper = sweeping(deps, held, server.serve)
   const select = batcher<string, PollRow | undefined>({
@@ -47,31 +50,39 @@ export function taskPolls(deps: Deps): TaskPolls {
     isolate: isRowError,
   })
 
-  const look = async (hash: string, wait: number, gone: AbortSignal) => {
-    const before = server.wakes()
+  const look = async (hash: string) => {
     const row = await select(hash)
-    if (!row) throw new AppError('credential_invalid')
-    const lines = row.due ? await takeLines(deps, hash) : { text: '' }
-    if (!lines) throw new AppError('credential_invalid')
-    if (lines.text !== '') return lines.text
-    const waiting = held.hold(row.cluster_id, hash, wait, gone)
-    if (server.wasWoken(row.cluster_id, before)) void server.serve(row.cluster_id)
-    sweeper.start()
-    return waiting
+    const lines = row?.due ? await takeLines(deps, hash) : { text: '' }
+    if (!row || !lines) throw new AppError('credential_invalid')
+    return { clusterId: row.cluster_id, text: lines.text }
+  }
+  const waiting = (clusterId: string, hash: string, wait: number, since: number): Wait => {
+    return (settle) => {
+      const poll = held.hold(clusterId, hash, wait, (lines) => {
+        seats.leave(hash)
+        settle(lines)
+      })
+      sweeper.start()
+      if (server.wasWoken(clusterId, since)) void server.serve(clusterId)
+      return () => {
+        if (poll.release()) seats.leave(hash)
+      }
+    }
   }
 
   return {
-    poll: async (credential, wait, gone) => {
+    poll: async (credential, wait) => {
       const hash = credentialHash(credential)
-      const running = open.get(hash) ?? 0
-      if (running >= mostHeld) throw new AppError('rate_limited', { detail: `at most ${mostHeld} polls at a time` })
-      open.set(hash, running + 1)
+      const since = server.wakes()
+      seats.take(hash)
+      let waits = false
       try {
-        return await look(hash, wait, gone)
+        const { clusterId, text } = await look(hash)
+        if (text !== '' || wait <= 0 || held.closed) return text
+        waits = true
+        return waiting(clusterId, hash, wait, since)
       } finally {
-        const left = (open.get(hash) as number) - 1
-        if (left === 0) open.delete(hash)
-        else open.set(hash, left)
+        if (!waits) seats.leave(hash)
       }
     },
     wake: server.wake,
@@ -83,6 +94,23 @@ export function taskPolls(deps: Deps): TaskPolls {
   }
 }
 
+/** Counts the polls of each credential. */
+function seating() {
+  const taken = new Map<string, number>()
+  return {
+    take: (hash: string): void => {
+      const seats = taken.get(hash) ?? 0
+      if (seats >= mostHeld) throw new AppError('rate_limited', { detail: `at most ${mostHeld} polls at a time` })
+      taken.set(hash, seats + 1)
+    },
+    leave: (hash: string): void => {
+      const left = (taken.get(hash) as number) - 1
+      if (left === 0) taken.delete(hash)
+      else taken.set(hash, left)
+    },
+  }
+}
+
 type Lines = { text: string; count: number }
 
 async function takeLines({ sql, vault, now }: Deps, hash: string): Promise<Lines | undefined> {
@@ -90,7 +118,7 @@ async function takeLines({ sql, vault, now }: Deps, hash: string): Promise<Lines
   return tasks && { text: tasks.map((task) => `${taskLine(vault, task)}\n`).join(''), count: tasks.length }
 }
 
-/** Gives a cluster's tasks to its held polls, the oldest first; whose credential ended meanwhile is refused, and gets nothing. */
+/** Gives a cluster's tasks to its held polls, the oldest first; one whose credential ended meanwhile gets nothing. */
 function clusterServer(deps: Deps, held: HeldPolls) {
   const serving = new Map<string, { again: boolean }>()
   const woken = new Map<string, number>()
@@ -99,9 +127,9 @@ function clusterServer(deps: Deps, held: HeldPolls) {
   const round = async (clusterId: string) => {
     for (let poll = held.oldest(clusterId); poll; poll = held.oldest(clusterId)) {
       const lines = await takeLines(deps, poll.hash)
-      if (!lines) poll.refuse(new AppError('credential_invalid'))
-      else if (lines.text === '') return
-      else poll.answer(lines.text)
+      if (lines?.text === '') return
+      // The next poll of an ended credential is refused.
+      poll.end(lines?.text ?? '')
       if (lines && lines.count < mostTaken) return
     }
   }

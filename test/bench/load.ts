@@ -1,6 +1,7 @@
 // The devices, in a process of their own: `node --import tsx test/bench/load.ts`, told by IPC what to do.
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { type PublicJwk, thumbprintOf } from '../../src/identity/jwk.ts'
+import { Polls } from './hold.ts'
 import { Line, type Target } from './line.ts'
 
 export type Order =
@@ -9,6 +10,10 @@ export type Order =
   | { do: 'sign'; count: number; passes: number; audience: string; port: number }
   | { do: 'claim'; target: Target; inFlight: number }
   | { do: 'get'; path: string; target: Target; inFlight: number; requests: number }
+  /** Holds a task poll for each credential; what is answered is asked again, until `release`. */
+  | { do: 'hold'; credentials: string[]; port: number; wait: number }
+  | { do: 'look' }
+  | { do: 'release' }
 
 export type Pinned = { jwk: PublicJwk; thumbprint: string }
 export type Timing = { seconds: number; count: number; p50: number; p99: number; refused: Record<string, number> }
@@ -16,6 +21,7 @@ export type Timing = { seconds: number; count: number; p50: number; p99: number;
 type Device = Pinned & { claim: (nonce: string, audience: string) => string }
 
 const devices: Device[] = []
+const polls = new Polls()
 let requests: Buffer[] = []
 
 export const serialOf = (index: number) => `BENCH-${index}`
@@ -24,6 +30,9 @@ async function obey(order: Order): Promise<unknown> {
   if (order.do === 'keys') return makeKeys(order.count)
   if (order.do === 'sign') return signClaims(order)
   if (order.do === 'claim') return run(requests, order.target, order.inFlight)
+  if (order.do === 'hold') return polls.open(order.port, order.credentials, order.wait)
+  if (order.do === 'look') return polls.look()
+  if (order.do === 'release') return polls.close()
   const request = get(order.path)
   return run(
     Array.from({ length: order.requests }, () => request),

@@ -1,4 +1,4 @@
-// `npm run bench [-- challenge enrolments sizes observer]`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL.
+// `npm run bench [-- challenge enrolments sizes observer polls]`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL.
 // ROLLCALL_BENCH=quick: a tenth of it, to see that it runs; its figures mean nothing.
 import { randomBytes } from 'node:crypto'
 import { cpus } from 'node:os'
@@ -9,6 +9,7 @@ import type { Pinned, Timing } from './load.ts'
 import { type Measured, measure, median, spread, table } from './measure.ts'
 import { observing } from './observer.ts'
 import { findPgbench, pgbench } from './pgbench.ts'
+import { polls } from './polls.ts'
 import { memoryOf } from './process-cost.ts'
 import {
   type Connection,
@@ -29,6 +30,7 @@ const size = {
   challenges: 30_000 * scale,
   inFlight: 64,
   large: 1_000_000 * scale,
+  polls: 10_000 * scale,
 }
 const audience = 'https://rollcall.bench'
 const settings: Settings = {
@@ -207,6 +209,12 @@ async function challenges(bench: Bench): Promise<void> {
   )
 }
 
+async function heldPolls(bench: Bench): Promise<void> {
+  const at = await stand(bench, { name: 'polls', devices: size.polls, perCluster: 3 })
+  say(await polls(bench, at, size.polls, scale < 1 ? 1 : 3))
+  await at.server.stop()
+}
+
 const say = (text: string) => console.log(`${text}\n`)
 const progress = (text: string) => process.stderr.write(`  … ${text}\n`)
 
@@ -217,7 +225,7 @@ if (process.platform !== 'linux') {
 const observer = ({ postgres }: Bench) =>
   observing({ postgres, sealing, vault, say, progress }, { clusters: 1_000 * scale, nodes: 10 }, 120 * scale)
 
-const parts = { challenge: challenges, enrolments, sizes, observer }
+const parts = { challenge: challenges, enrolments, sizes, observer, polls: heldPolls }
 const chosen = process.argv.slice(2)
 const postgres = await startPostgres()
 const load = startLoad()

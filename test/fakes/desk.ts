@@ -1,6 +1,6 @@
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { createApp } from '../../src/app.ts'
-import { operationsOf } from '../../src/operations.ts'
+import { type Operations, operationsOf } from '../../src/operations.ts'
 import { type TaskPolls, taskPolls } from '../../src/services/poll-tasks.ts'
 import type { FakeDevice } from './device.ts'
 import { makeWorld, type World } from './world.ts'
@@ -10,6 +10,7 @@ export type Desk = {
   world: World
   app: OpenAPIHono
   polls: TaskPolls
+  operations: Operations
   nonce: () => Promise<string>
   claim: (claim: string, headers?: Record<string, string>) => Promise<Response>
   /** Challenge and claim of a device; its answer. */
@@ -26,7 +27,8 @@ export async function openDesk(world?: World): Promise<Desk> {
 function deskOf(world: World): Desk {
   const polls = taskPolls(world)
   world.wake = polls.wake
-  const app = createApp(world, operationsOf(world), polls)
+  const operations = operationsOf(world)
+  const app = createApp(world, operations, polls)
   const post = (path: string, body: string | null, headers: Record<string, string>) =>
     Promise.resolve(app.request(path, { method: 'POST', headers, ...(body === null ? {} : { body }) }))
   const nonce = async () => (await app.request('/v1/challenge')).headers.get('rollcall-nonce') as string
@@ -36,6 +38,7 @@ function deskOf(world: World): Desk {
     world,
     app,
     polls,
+    operations,
     nonce,
     claim,
     enrol: async (device) => claim(device.claim(await nonce())),

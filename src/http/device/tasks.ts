@@ -4,11 +4,15 @@ import { readTaskResults } from '../../roll/task-result.ts'
 import type { NodeCredentials } from '../../services/node-credential.ts'
 import type { TaskPolls } from '../../services/poll-tasks.ts'
 import { readBody } from '../body.ts'
+import { answerLater, type LateAnswer } from '../later.ts'
+import type { RequestVars } from '../request-id.ts'
 import { nodeCredential } from './node-credential.ts'
 
 export type TaskDeps = {
   polls: Pick<TaskPolls, 'poll'>
   nodes: NodeCredentials
+  /** Unix seconds */
+  now: () => number
   acknowledge: (clusterId: string, results: ReturnType<typeof readTaskResults> & object) => Promise<void>
 }
 
@@ -18,8 +22,8 @@ const wait = { usual: 25, most: 55 } as const
 /** Bytes of an answer to tasks: hundreds of lines with long reasons. */
 const limit = 262_144
 
-export const taskRoutes = ({ polls, nodes, acknowledge }: TaskDeps) =>
-  new Hono()
+export const taskRoutes = ({ polls, nodes, acknowledge, now }: TaskDeps) =>
+  new Hono<{ Variables: RequestVars }>()
     .get('/v1/tasks', async (c) => {
       const credential = nodeCredential(c)
       // Its answer has no lines, and tasks that nobody reads would rest until they are given out again.
@@ -27,9 +31,10 @@ export const taskRoutes = ({ polls, nodes, acknowledge }: TaskDeps) =>
         await nodes.check(credential)
         return c.body(null, 204, { 'Cache-Control': 'no-store' })
       }
-      const lines = await polls.poll(credential, seconds(c.req.query('wait')), c.req.raw.signal)
-      if (lines === '') return c.body(null, 204, { 'Cache-Control': 'no-store' })
-      return c.body(lines, 200, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' })
+      const found = await polls.poll(credential, seconds(c.req.query('wait')))
+      if (typeof found !== 'string') return answerLater(c, (settle) => found((lines) => settle(answer(lines, now()))))
+      const { headers, body } = answer(found, now())
+      return body === null ? c.body(null, 204, headers) : c.body(body, 200, headers)
     })
     .post('/v1/tasks', async (c) => {
       const { clusterId } = await nodes.check(nodeCredential(c))
@@ -38,6 +43,12 @@ export const taskRoutes = ({ polls, nodes, acknowledge }: TaskDeps) =>
       await acknowledge(clusterId, results)
       return c.body(null, 204)
     })
+
+function answer(lines: string, now: number): LateAnswer {
+  const headers = { 'Cache-Control': 'no-store', 'Rollcall-Time': String(now) }
+  if (lines === '') return { status: 204, headers, body: null }
+  return { status: 200, headers: { ...headers, 'Content-Type': 'text/plain; charset=utf-8' }, body: lines }
+}
 
 function seconds(text: string | undefined): number {
   if (text === undefined) return wait.usual

@@ -1,0 +1,107 @@
+import { Agent, type IncomingMessage, request } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import * as assert from 'uvu/assert'
+import { type Listener, listenHttp } from '../../../src/server.ts'
+import { queueTask, wakeCluster } from '../../../src/services/queue-task.ts'
+import { ClusterNode } from '../../fakes/cluster-node.ts'
+import { type Desk, openDesk } from '../../fakes/desk.ts'
+import { addCluster, addProfile } from '../../fakes/world.ts'
+import { suite } from '../../suite.ts'
+
+const test = suite('task polls that are held on a socket')
+
+let desk: Desk
+let listener: Listener
+let cluster: string
+let node: ClusterNode
+const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+
+test.before(async () => {
+  desk = await openDesk()
+  const profile = await addProfile(desk.world)
+  cluster = await addCluster(desk.world)
+  node = await ClusterNode.add(desk.world, desk.app, { profile, cluster })
+  listener = await listenHttp('127.0.0.1', 0)
+  listener.serve(desk.app)
+})
+test.after(async () => {
+  agent.destroy()
+  await listener.drain(0)
+  await desk.world.end()
+})
+
+type Answer = { status: number; headers: IncomingMessage['headers']; body: string; port: number }
+
+function poll(wait: number) {
+  const headers = { authorization: `Bearer ${node.credential}` }
+  const asked = request({ host: '127.0.0.1', port: listener.port, path: `/v1/tasks?wait=${wait}`, headers, agent })
+  const answer = new Promise<Answer>((done, fail) => {
+    asked.once('error', fail)
+    asked.once('response', (response) => {
+      const port = response.socket.localPort as number
+      let body = ''
+      response.on('data', (chunk) => (body += chunk))
+      response.on('end', () => done({ status: response.statusCode ?? 0, headers: response.headers, body, port }))
+    })
+    asked.end()
+  })
+  return { answer, leave: () => asked.destroy() }
+}
+
+const held = async (n: number) => {
+  for (let i = 0; i < 400 && desk.polls.held() !== n; i++) await sleep(5)
+  assert.is(desk.polls.held(), n)
+}
+const queue = async (subject: string) => {
+  await desk.world.db.transaction((tx) =>
+    queueTask(desk.world, tx, { clusterId: cluster, verb: 'node-delete', subject }),
+  )
+  wakeCluster(desk.world, cluster)
+}
+
+test('are freed when the client goes away', async () => {
+  const { answer, leave } = poll(50)
+  await held(1)
+  leave()
+  assert.is(await answer.catch((error) => error.code), 'ECONNRESET')
+  await held(0)
+})
+
+test('are answered with the time of the answer, and leave the connection to the next', async () => {
+  const { answer } = poll(50)
+  await held(1)
+  desk.world.clock.now += 7
+  await queue('n1')
+  const { status, headers, body, port } = await answer
+  assert.is(status, 200)
+  assert.match(body, /^tsk_\w+ node-delete n1\n$/)
+  assert.is(headers['rollcall-time'], String(desk.world.now()))
+  assert.match(headers['content-type'] ?? '', 'text/plain')
+  const next = await poll(1).answer
+  assert.equal([next.status, next.body, next.port], [204, '', port])
+})
+
+test('are counted when they are answered, as what they were answered with', async () => {
+  const metrics = async () =>
+    /rollcall_http_request_seconds_count\{method="GET",route="\/v1\/tasks",status="204"\} (\d+)/.exec(
+      await desk.operations.metrics.registry.metrics(),
+    )?.[1] ?? '0'
+  const before = Number(await metrics())
+  const { answer } = poll(1)
+  await held(1)
+  assert.match(await desk.operations.metrics.registry.metrics(), /^rollcall_task_polls_held 1$/m)
+  assert.is(Number(await metrics()), before)
+  assert.is((await answer).status, 204)
+  assert.is(Number(await metrics()), before + 1)
+})
+
+test('end at once when the server does', async () => {
+  const { answer } = poll(50)
+  await held(1)
+  desk.polls.close()
+  const from = Date.now()
+  assert.is((await answer).status, 204)
+  agent.destroy()
+  await listener.drain(10_000)
+  assert.ok(Date.now() - from < 5_000)
+})
