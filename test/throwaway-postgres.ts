@@ -57,8 +57,12 @@ const openToAll = `local all all scram-sha-256
 hostssl all all all scram-sha-256
 `
 
-/** Starts one on a free port of the loopback, as a user other than root. */
-export async function throwawayPostgres(major: Major, settings: Record<string, string> = {}): Promise<Throwaway> {
+/** Starts one on a free port of the loopback, as a user other than root. @param names further names in its certificate */
+export async function throwawayPostgres(
+  major: Major,
+  settings: Record<string, string> = {},
+  names: readonly string[] = [],
+): Promise<Throwaway> {
   const root = mkdtempSync(join(tmpdir(), `rollcall-pg${major}-`))
   chmodSync(root, 0o711)
   const account = chooseAccount(undefined, join(root, 'data'))
@@ -74,7 +78,7 @@ export async function throwawayPostgres(major: Major, settings: Record<string, s
   }
   const port = 20_000 + Math.floor(Math.random() * 12_000)
   const extra = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', ...settings }
-  put('rollcall.crt', await makeLeaf(ca, tlsKey, ['localhost', '127.0.0.1'], now))
+  put('rollcall.crt', await makeLeaf(ca, tlsKey, ['localhost', '127.0.0.1', ...names], now))
   put('rollcall.key', tlsKey)
   put('postgresql.conf', postgresqlConf({ listen: '127.0.0.1,127.0.0.2', port, sockets: place.sockets, extra }))
   put('pg_hba.conf', openToAll)

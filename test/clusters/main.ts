@@ -4,9 +4,14 @@ import { join } from 'node:path'
 import { type Case, type Result, runCases } from '../lab/case.ts'
 import { Lab } from '../lab/lab.ts'
 import { sysctls } from '../lab/sysctls.ts'
+import { agentCases } from './cases/agents.ts'
 import { externalCases } from './cases/external.ts'
+import { crashCases, faultCases } from './cases/faults.ts'
+import { fleetCases } from './cases/fleet.ts'
 import { managedCases } from './cases/managed.ts'
+import { serverCases } from './cases/servers.ts'
 import { singleCases } from './cases/single.ts'
+import { takeoverCases } from './cases/takeover.ts'
 import { makeWorld } from './world.ts'
 
 const cache = process.env.ROLLCALL_LAB_CACHE ?? '/var/cache/rollcall-lab'
@@ -19,9 +24,22 @@ const lab = await Lab.open(await mkdtemp('/var/tmp/rollcall-clusters-'), cache)
 const world = await makeWorld(lab)
 console.log(`clusters: ready after ${seconds(start)}`)
 
-const all: Case[] = [...singleCases(world), ...managedCases(world), ...externalCases(world)]
-const chosen = all.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
-const results = await runCases(chosen, Number(process.env.ROLLCALL_CLUSTERS_AT_ONCE ?? 3), report)
+const all: Case[] = [
+  ...singleCases(world),
+  ...managedCases(world),
+  ...externalCases(world),
+  ...agentCases(world),
+  ...serverCases(world),
+  ...takeoverCases(world),
+  ...faultCases(world),
+]
+const isChosen = ({ name }: Case) => words.length === 0 || words.some((word) => name.includes(word))
+const atOnce = Number(process.env.ROLLCALL_CLUSTERS_AT_ONCE ?? 3)
+const results = [
+  ...(await runCases(all.filter(isChosen), atOnce, report)),
+  // One takes the database from everybody, the other measures: nothing beside them.
+  ...(await runCases([...crashCases(world), ...fleetCases(world)].filter(isChosen), 1, report)),
+]
 
 await world.server.stop()
 world.releases.close()

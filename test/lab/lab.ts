@@ -20,6 +20,7 @@ export class Lab {
   readonly #dhcp: ChildProcess
   readonly #factory: Record<Suite, Layers>
   #boxes = 0
+  #disks = 0
 
   private constructor(dir: string, line: Line, dhcp: ChildProcess, factory: Record<Suite, Layers>) {
     this.dir = dir
@@ -54,6 +55,12 @@ export class Lab {
   async unpack(name: string, image: Layers, disk?: Box): Promise<Box> {
     const n = ++this.#boxes
     return Box.unpack(n, `LAB-${name}-${n}`.toUpperCase(), join(this.dir, `box-${n}`), image, disk)
+  }
+
+  /** The same machine with a factory-fresh disk; the former one must be off. */
+  async reinstall(box: Box, image: Layers): Promise<Box> {
+    await box.scrap()
+    return Box.unpack(box.n, box.serial, join(this.dir, `box-${box.n}-${++this.#disks}`), image)
   }
 
   /** Copies files of a failed case to where they outlive the lab. */

@@ -104,6 +104,16 @@ export async function saveFiles(
   if (!saved) say('Bootstrap key already exists')
 }
 
+/** `k3s token rotate`: the files under a new token, and no longer under the old one. */
+export async function rotateToken(client: KeyValueClient, token: string, next: string): Promise<void> {
+  const row = await find(client, token)
+  if (!row || row.value.length === 0) throw new Error('there is nothing to rotate')
+  const files = openFiles(token, row.value)
+  const PasswdFile = (files.PasswdFile as string).replaceAll(token, next)
+  await client.create(bootstrapKey(next), sealFiles(next, { ...files, PasswdFile }, new Date()))
+  await client.delete(row.key, row.revision)
+}
+
 async function find(client: KeyValueClient, token: string): Promise<Row | undefined> {
   const rows = await client.list('/bootstrap/')
   const own = rows.find(({ key }) => key === bootstrapKey(token))

@@ -26,8 +26,9 @@ async function monitor(store: ObjectStore): Promise<void> {
   const all = await store.list(leases, 'kube-node-lease')
   const renewed = new Map(all.map(({ metadata, spec }) => [metadata.name, Date.parse(spec.renewTime)]))
   for (const { metadata, status } of await store.list(nodes)) {
-    const last = renewed.get(metadata.name) ?? Date.parse(metadata.creationTimestamp ?? '')
-    if (Date.now() - last < grace || !isKnown(status)) continue
+    const signs = [renewed.get(metadata.name), metadata.creationTimestamp, readyOf(status)?.lastHeartbeatTime]
+    const last = Math.max(...signs.map((sign) => (typeof sign === 'number' ? sign : Date.parse(sign ?? '') || 0)))
+    if (Date.now() - last < grace || readyOf(status)?.status === 'Unknown') continue
     const now = new Date().toISOString()
     const conditions = ['MemoryPressure', 'DiskPressure', 'PIDPressure', 'Ready'].map((type) => ({
       type,
@@ -40,5 +41,6 @@ async function monitor(store: ObjectStore): Promise<void> {
   }
 }
 
-const isKnown = (status?: { conditions?: { type: string; status: string }[] }) =>
-  status?.conditions?.some(({ type, status }) => type === 'Ready' && status !== 'Unknown') ?? true
+type Condition = { type: string; status: string; lastHeartbeatTime?: string }
+
+const readyOf = (status?: { conditions?: Condition[] }) => status?.conditions?.find(({ type }) => type === 'Ready')

@@ -4,6 +4,8 @@ import * as assert from 'uvu/assert'
 import { caHash } from '../../../src/k3s/ca-hash.ts'
 import { testsWithKine } from '../../kine/program.ts'
 import { suite } from '../../suite.ts'
+import { ask } from './ask.ts'
+import { bootstrapKey, takeTurn } from './bootstrap.ts'
 import { captured, type Exchange, exchange } from './captured.ts'
 import { makeRequest } from './certificates.ts'
 import { nodes, secrets } from './resources.ts'
@@ -153,3 +155,17 @@ withKine(
     assert.is(await status('used01'), 401)
   },
 )
+
+withKine('a rotated server token opens the datastore in the place of the old one', async () => {
+  const rotated = await startSimulator()
+  try {
+    const next = 'ef'.repeat(32)
+    const authorization = `Basic ${Buffer.from(`server:${rotated.token}`).toString('base64')}`
+    const options = { method: 'PUT', headers: { authorization }, body: JSON.stringify({ newToken: next }) }
+    assert.is((await ask(`${rotated.url}/v1-k3s/token`, options)).status, 200)
+    assert.is((await takeTurn(rotated.kine.client, next, () => {}))?.ServerCA, rotated.files.ServerCA)
+    assert.is(await rotated.kine.client.get(bootstrapKey(rotated.token)), undefined)
+  } finally {
+    await rotated.stop()
+  }
+})

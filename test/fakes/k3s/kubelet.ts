@@ -37,7 +37,9 @@ export async function runKubelet(kubelet: Kubelet, { signal }: { signal?: AbortS
   kubelet.say(`Successfully registered node ${kubelet.nodeName}`)
   await again('Unable to report the node ready', () => reportReady(kubelet, call))
   while (!signal?.aborted) {
-    await renew(kubelet, call).catch((error: Error) => kubelet.say(`Failed to renew lease: ${error.message}`))
+    await renew(kubelet, call)
+      .then(() => stayReady(kubelet, call))
+      .catch((error: Error) => kubelet.say(`Failed to renew lease: ${error.message}`))
     await sleep(every, undefined, { ref: !signal, ...(signal && { signal }) }).catch(() => {})
   }
   agent.destroy()
@@ -86,7 +88,17 @@ async function reportReady({ nodeName, version }: Kubelet, call: Call): Promise<
     nodeInfo: nodeInfo(version),
   }
   const path = `/api/v1/nodes/${nodeName}/status`
-  return (await call('PATCH', path, { status }, 'application/strategic-merge-patch+json')).status === 200
+  const answer = await call('PATCH', path, { status }, 'application/strategic-merge-patch+json')
+  if (answer.status !== 200) throw new Error(`${answer.status} ${answer.body.trim()}`)
+  return true
+}
+
+/** Says again what the API server knows otherwise; a Node that was deleted is not made anew before a restart. */
+async function stayReady(kubelet: Kubelet, call: Call): Promise<void> {
+  const { status, body } = await call('GET', `/api/v1/nodes/${kubelet.nodeName}`)
+  if (status !== 200) return
+  const { conditions = [] } = JSON.parse(body).status as { conditions?: { type: string; status: string }[] }
+  if (!conditions.some((one) => one.type === 'Ready' && one.status === 'True')) await reportReady(kubelet, call)
 }
 
 async function renew({ nodeName }: Kubelet, call: Call): Promise<void> {

@@ -52,6 +52,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     files,
     store,
     authenticator,
+    token: options.token,
     nodeName: options.nodeName,
     sans: namesOf(options),
     isReady: () => ready,

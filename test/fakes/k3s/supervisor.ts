@@ -1,5 +1,5 @@
 import type { Authenticator, Identity } from './auth.ts'
-import type { ClusterFiles } from './bootstrap.ts'
+import { type ClusterFiles, rotateToken } from './bootstrap.ts'
 import { signRequest } from './certificates.ts'
 import configAnswer from './config-answer.json' with { type: 'json' }
 import { type Ask, json, plain, type Reply } from './exchange.ts'
@@ -10,6 +10,7 @@ export type Supervisor = {
   files: ClusterFiles
   store: ObjectStore
   authenticator: Authenticator
+  token: string
   nodeName: string
   sans: readonly string[]
   /** Once the API server behind it answers; until then 503. */
@@ -26,7 +27,7 @@ export async function supervise(supervisor: Supervisor, ask: Ask): Promise<Reply
   if (ask.path === '/ping') return plain('pong')
   if (ask.path === '/cacerts') return plain(files.ServerCA as string, 'text/plain')
   if (!ask.path.startsWith('/v1-k3s/')) return undefined
-  const forServers = ask.path === '/v1-k3s/server-bootstrap'
+  const forServers = ['/v1-k3s/server-bootstrap', '/v1-k3s/token'].includes(ask.path)
   const caller = await admit(supervisor, ask, forServers ? 'k3s:server' : 'k3s:agent')
   if (!supervisor.isReady()) throw new ApiError(503, 'ServiceUnavailable', 'apiserver not ready')
   switch (`${ask.method} ${ask.path.slice('/v1-k3s'.length)}`) {
@@ -42,6 +43,9 @@ export async function supervise(supervisor: Supervisor, ask: Ask): Promise<Reply
       return json(await supervisor.apiServers())
     case 'GET /server-bootstrap':
       return json(files)
+    case 'PUT /token':
+      await rotateToken(supervisor.store.client, supervisor.token, JSON.parse(ask.body.toString()).newToken)
+      return plain('')
     case 'POST /serving-kubelet.crt':
       return certify(supervisor, ask, caller, { server: true })
     case 'POST /client-kubelet.crt':
