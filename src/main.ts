@@ -32,7 +32,7 @@ const commands: Record<string, { usage: string; load: () => Promise<Command> }> 
     load: async () => (await import('./cli/mirror.ts')).mirror,
   },
   cluster: {
-    usage: `cluster backup NAME FILE|- | cluster restore NAME FILE|- [--replace] ${common}`,
+    usage: `cluster backup NAME FILE|- | cluster restore NAME FILE|- [--replace] ${common} | cluster access-manifest [--with-bans]`,
     load: async () => (await import('./cli/cluster.ts')).cluster,
   },
   'image-seed': {

@@ -1,4 +1,5 @@
 import type { Metrics } from '../http/ops/metrics.ts'
+import { startAccessRunner } from '../services/access-runner.ts'
 import type { Context } from '../services/context.ts'
 import { startUpgradeFollower } from '../services/follow-upgrades.ts'
 import { startLoginSweeper } from '../services/login-sweeper.ts'
@@ -15,6 +16,7 @@ export function startBackground(context: Context, polls: TaskPolls, metrics: Met
     startLoginSweeper(context),
     startUpgradeFollower(context),
     startObserver(context),
+    startAccessRunner(context),
     startPublisher(context, metrics.tasksWaiting),
     hearWakes(context, polls.wake),
   ]

@@ -2,6 +2,7 @@ import { createReadStream, createWriteStream, existsSync, renameSync, rmSync } f
 import { AppError } from '../errors.ts'
 import { backupCluster } from '../services/backup-cluster.ts'
 import { restoreCluster } from '../services/restore-cluster.ts'
+import { printAccessManifest } from './access-manifest.ts'
 import { type Command, type Io, UsageError } from './command.ts'
 import { readFlags } from './flags.ts'
 import { openStore, unixTime } from './open-store.ts'
@@ -10,9 +11,11 @@ const actor = { name: 'cli' }
 const flags = { replace: { type: 'boolean' } } as const
 
 /** `rollcall cluster backup|restore NAME FILE`: one managed cluster's rows, to a file or from one; `-` is standard output or input. */
-export const cluster: Command = async ([verb, name, file, ...args], io) => {
+export const cluster: Command = async (words, io) => {
+  const [verb, name, file, ...args] = words
+  if (verb === 'access-manifest') return printAccessManifest(words.slice(1), io)
   const work = verb === 'backup' ? backup : verb === 'restore' ? restore : undefined
-  if (!work) throw new UsageError('the things to do are: cluster backup, cluster restore')
+  if (!work) throw new UsageError('the things to do are: cluster backup, cluster restore, cluster access-manifest')
   if (name === undefined || file === undefined || name.startsWith('-') || (file.startsWith('-') && file !== '-')) {
     throw new UsageError('give the name of a cluster, and a file')
   }

@@ -59,6 +59,19 @@ export const Rancher = z
   .openapi('Rancher')
 export type Rancher = z.output<typeof Rancher>
 
+/** How a cluster that Rollcall did not make is reached: sealed at rest, and never shown again. */
+export const ClusterAccess = z
+  .strictObject({
+    endpoint: webUrl.describe('Of its API as this server reaches it, e.g. https://k3s.example.net:6443'),
+    ca: z.string().min(1).max(65_536).describe('PEM of the authority that signed its certificate; no other is trusted'),
+    token: z
+      .string()
+      .regex(/^[\x21-\x7e]{1,8192}$/, 'printable characters without blanks, at most 8192')
+      .describe('Of the service account that `rollcall cluster access-manifest` makes there'),
+  })
+  .openapi('ClusterAccess')
+export type ClusterAccess = z.output<typeof ClusterAccess>
+
 /** PROTOCOL.md, `/clusters`. */
 export const ClusterSpec = z
   .strictObject({
@@ -77,6 +90,7 @@ export const ClusterSpec = z
     tls_sans: z.array(z.string().min(1).max(253)).max(64).default([]),
     load_balancer: LoadBalancer.default({ vips: [], addresses: {} }),
     rancher: Rancher.optional(),
+    access: ClusterAccess.optional().describe('A cluster that Rollcall did not make; it takes agents alone'),
     escrow_kubeconfig: z
       .boolean()
       .default(false)

@@ -7,7 +7,7 @@ export type Placement = {
   /** The device's own minimum; the profile's is enforced beside it. */
   minAssurance: Assurance | null
   profileMinimum: Assurance
-  cluster: { apiEndpoint: string | null; allowWeakServers: boolean } | null
+  cluster: { apiEndpoint: string | null; allowWeakServers: boolean; takesServers: boolean } | null
 }
 
 /** What is wrong with a placement, by the member that an admin would change. PROTOCOL.md, "Admin API" and "Redeem". */
@@ -19,6 +19,9 @@ export function placementErrors(p: Placement): FieldError[] {
   if (p.role === 'server' && isWeak(p) && !p.cluster?.allowWeakServers) {
     const reason = 'a server must prove its key: below `key` only where its cluster has allow_weak_servers'
     errors.push({ path: 'min_assurance', reason })
+  }
+  if (p.role === 'server' && p.cluster?.takesServers === false) {
+    errors.push({ path: 'role', reason: 'its cluster has access: Rollcall did not make it, and adds agents alone' })
   }
   return errors
 }

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { AppError } from '../errors.ts'
 import { ClusterSpec } from '../k3s/cluster.ts'
+import { hasServerDevices } from '../store/access.ts'
 import { recordAudit } from '../store/audit.ts'
 import {
   type ClusterRow,
@@ -44,7 +45,10 @@ export function changeCluster(
     await checkCluster({ db: tx, managed: context.managed }, spec)
     await checkState(tx, row, before, spec)
     // What was fetched or rendered for another Rancher is of no use to this one.
-    const forgotten = changed.includes('rancher') ? { rancherManifestSealed: null, rancherGivenTo: null } : {}
+    const forgotten = {
+      ...(changed.includes('rancher') ? { rancherManifestSealed: null, rancherGivenTo: null } : {}),
+      ...(changed.includes('access') ? { observeAfter: null, observeTrouble: null } : {}),
+    }
     const set = {
       ...columnsOf(row.id, spec, context.vault),
       ...stateAfter(row, spec, now),
@@ -82,6 +86,9 @@ async function checkState(tx: Drizzle, row: ClusterRow, before: ClusterSpec, aft
   if (before.version !== after.version && (await began())) {
     const detail = `the cluster has begun, or a machine has its document: POST /api/v1/clusters/${row.name}/upgrade`
     throw new AppError('state_conflict', { detail })
+  }
+  if (before.access === undefined && after.access !== undefined && (await hasServerDevices(tx, row.id))) {
+    throw new AppError('state_conflict', { detail: 'the cluster has servers of the roll: it needs no access' })
   }
   if (before.api_endpoint !== undefined && after.api_endpoint === undefined) {
     if ((await countClusterDevices(tx, row.id, 1)) > 0) {

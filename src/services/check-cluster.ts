@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { AppError, type FieldError } from '../errors.ts'
 import { apiEndpoint, isHostname } from '../k3s/api-endpoint.ts'
 import type { ClusterSpec } from '../k3s/cluster.ts'
+import { checkAccess } from '../k3s/cluster-access.ts'
 import { checkDatastore } from '../k3s/datastore.ts'
 import { checkLoadBalancer } from '../k3s/load-balancer.ts'
 import { checkRancherInstall } from '../k3s/rancher.ts'
@@ -24,6 +25,7 @@ export async function checkCluster({ db, managed }: Deps, spec: ClusterSpec): Pr
     ...sanErrors(spec.tls_sans),
     ...checkLoadBalancer(spec.load_balancer),
     ...rancherErrors(spec),
+    ...checkAccess(spec),
     ...checkDatastore(spec.datastore),
     ...managedErrors(spec, managed),
     ...meetingPointErrors(spec),

@@ -14,6 +14,8 @@ export type ClusterParts = {
   name: string
   k3sVersion: string
   apiEndpoint: string | null
+  /** Rollcall made it */
+  takesServers: boolean
   caHash: string | null
   datastore: Datastore
   /** Names and addresses that its servers' certificates must hold */
@@ -103,6 +105,7 @@ async function readCluster({ db, vault }: Deps, id: string): Promise<ClusterPart
     name: cluster.name,
     k3sVersion: cluster.k3sVersion,
     apiEndpoint: cluster.apiEndpoint,
+    takesServers: cluster.accessSealed === null,
     caHash: cluster.caHash,
     datastore: JSON.parse(vault.open(`clusters/${id}/datastore`, cluster.datastoreSealed).toString()) as Datastore,
     tlsSans: [...cluster.tlsSans, ...loadBalancerOf(cluster).vips],

@@ -1,5 +1,5 @@
 import type { Json } from '../documents/profile.ts'
-import { ClusterSpec, Datastore, type LoadBalancer, Rancher } from '../k3s/cluster.ts'
+import { ClusterAccess, ClusterSpec, Datastore, type LoadBalancer, Rancher } from '../k3s/cluster.ts'
 import { isRunning } from '../k3s/upgrade.ts'
 import { upgradeWarnings } from '../k3s/upgrade-plan.ts'
 import { versionWarnings } from '../k3s/version-warnings.ts'
@@ -28,6 +28,8 @@ export type ClusterBody = {
   load_balancer: LoadBalancer
   /** What it has to do with a Rancher; the rest is secret */
   rancher: 'import' | 'install' | null
+  /** It is a cluster that Rollcall did not make; how it is reached is secret */
+  access: boolean
   settings: Record<string, Json>
   /** It is set; its text may hold passwords */
   registries: boolean
@@ -71,6 +73,7 @@ export const place = {
   datastore: (clusterId: string) => `clusters/${clusterId}/datastore`,
   rancher: (clusterId: string) => `clusters/${clusterId}/rancher`,
   rancherManifest: (clusterId: string) => `clusters/${clusterId}/rancher_manifest`,
+  access: (clusterId: string) => `clusters/${clusterId}/access`,
   kubeconfig: (clusterId: string) => `clusters/${clusterId}/kubeconfig`,
   registries: (clusterId: string) => `clusters/${clusterId}/registries`,
 } as const
@@ -115,6 +118,7 @@ export function clusterBody(row: ClusterRow): ClusterBody {
     tls_sans: row.tlsSans,
     load_balancer: loadBalancerOf(row),
     rancher: row.rancherKind as ClusterBody['rancher'],
+    access: row.accessSealed !== null,
     settings: row.settings as Record<string, Json>,
     registries: row.registriesSealed !== null,
     state: row.state as ClusterBody['state'],
@@ -142,6 +146,9 @@ export const loadBalancerOf = (row: Pick<ClusterRow, 'loadBalancer'>): LoadBalan
 export const rancherOf = (clusterId: string, sealed: Uint8Array, vault: Vault): Rancher =>
   Rancher.parse(JSON.parse(vault.open(place.rancher(clusterId), sealed).toString()))
 
+export const accessOf = (clusterId: string, sealed: Uint8Array, vault: Vault): ClusterAccess =>
+  ClusterAccess.parse(JSON.parse(vault.open(place.access(clusterId), sealed).toString()))
+
 /** What the admin last asked for, secrets included: what a change is merged into. */
 export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
   const sealed = vault.open(place.datastore(row.id), row.datastoreSealed).toString('utf8')
@@ -156,6 +163,7 @@ export function specOf(row: ClusterRow, vault: Vault): ClusterSpec {
     tls_sans: row.tlsSans,
     load_balancer: loadBalancerOf(row),
     ...(row.rancherSealed === null ? {} : { rancher: rancherOf(row.id, row.rancherSealed, vault) }),
+    ...(row.accessSealed === null ? {} : { access: accessOf(row.id, row.accessSealed, vault) }),
     escrow_kubeconfig: row.escrowKubeconfig,
     settings: row.settings,
     ...(row.registriesSealed === null
@@ -179,6 +187,7 @@ export function columnsOf(id: string, spec: ClusterSpec, vault: Vault) {
     loadBalancer: spec.load_balancer,
     rancherKind: spec.rancher ? (spec.rancher.import ? 'import' : 'install') : null,
     rancherSealed: spec.rancher ? vault.seal(place.rancher(id), JSON.stringify(spec.rancher)) : null,
+    accessSealed: spec.access ? vault.seal(place.access(id), JSON.stringify(spec.access)) : null,
     escrowKubeconfig: spec.escrow_kubeconfig,
     // Who no longer wants it kept wants it gone.
     ...(spec.escrow_kubeconfig ? {} : { kubeconfigSealed: null, kubeconfigAt: null }),

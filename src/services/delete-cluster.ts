@@ -20,7 +20,9 @@ export function deleteCluster(
     if ((await countClusterDevices(tx, row.id, 1)) > 0) {
       throw new AppError('state_conflict', { detail: 'devices are on this cluster: retire or move them first' })
     }
-    await updateCluster(tx, row.id, { deletedAt: date(now), updatedAt: date(now), version: row.version + 1 })
+    // The key to a cluster that goes on without the roll.
+    const ended = { accessSealed: null, deletedAt: date(now), updatedAt: date(now) }
+    await updateCluster(tx, row.id, { ...ended, version: row.version + 1 })
     await recordAudit(tx, now, actor, 'cluster.delete', `cluster:${name}`, { id: row.id })
   })
 }

@@ -110,6 +110,9 @@ async function accept({ deps, parts, write }: Desk, claim: Claim, row: ClaimRow,
     serverTaken: row.sole_server !== null && row.sole_server !== row.device_id,
   })
   const cluster = await parts.cluster(row.cluster_id as string, row.cluster_version as number)
+  // Its placement was refused, unless its profile became a server's since.
+  if (role === 'server' && !cluster.takesServers)
+    throw new AppError('state_conflict', { detail: 'Rollcall did not make the cluster: it adds no servers to it' })
   if (row.nonce_used) throw replayed()
   const resets = role === 'server' && (await startsOver(deps, row, cluster))
   const { enrollment, answer } = mintEnrollment(deps, { claim, row, proof, role, profile, cluster, resets })

@@ -31,6 +31,8 @@ export const resetCluster = (
 
 async function reset(command: ClusterCommand, force: boolean): Promise<ClusterChange> {
   const { context, tx, row } = command
+  if (row.accessSealed !== null)
+    throw new AppError('state_conflict', { detail: 'Rollcall did not make the cluster, and cannot begin it anew' })
   const servers = await listLiveServers(tx, row.id)
   await lockDevices(
     tx,

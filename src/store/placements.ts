@@ -18,6 +18,8 @@ export type ClusterTraits = {
   name: string
   apiEndpoint: string | null
   allowWeakServers: boolean
+  /** Rollcall made it */
+  takesServers: boolean
 }
 
 /** Profiles by name or id. Locked `share` by what comes to hang on them, so that none is deleted meanwhile. */
@@ -66,6 +68,7 @@ export async function placementClusters(
       name: clusters.name,
       apiEndpoint: clusters.apiEndpoint,
       allowWeakServers: clusters.allowWeakServers,
+      takesServers: sql<boolean>`${clusters.accessSealed} is null`,
     })
     .from(clusters)
     .where(

@@ -5,13 +5,14 @@ import type { TaskVerb } from './tasks.ts'
 export const mostTaken = 100
 
 // One that was handed out and never answered for goes to the next server after a minute; one that failed soon, then less and less
-// often. A Node comes back while it is not banned, so it is banned first.
+// often. A Node comes back while it is not banned, so it is banned first; unless its cluster gave us no right to, and said so.
 const due = (now: string) => `
   t.done_at is null and (t.expires_at is null or t.expires_at > to_timestamp(${now}))
   and (t.sent_at is null or t.sent_at <= to_timestamp(${now})
     - case t.result when 'fail' then least(10 * 2 ^ least(t.attempts - 1, 8), 600) else 60 end * interval '1 second')
   and not (t.verb = 'node-delete' and exists (select 1 from tasks b
-    where b.cluster_id = t.cluster_id and b.verb = 'node-ban' and b.subject = t.subject and b.done_at is null))`
+    where b.cluster_id = t.cluster_id and b.verb = 'node-ban' and b.subject = t.subject and b.done_at is null
+      and not (b.reason is not null and exists (select 1 from clusters c where c.id = b.cluster_id and c.access_sealed is not null))))`
 
 /** A live node credential, and whether its cluster has something to do now. */
 export type PollRow = { n: number; cluster_id: string; due: boolean }

@@ -65,6 +65,7 @@ export function partsOf(
         cafile: certificate('the datastore'),
       },
       tlsSans: ['10.20.0.5', 'k3s.site-a.example.net'],
+      takesServers: true,
       settings: { 'secrets-encryption': true, disable: ['traefik', 'servicelb'], 'cluster-cidr': ['10.42.0.0/16'] },
       registries: null,
       allowUnpinned: false,

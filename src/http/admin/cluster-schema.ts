@@ -16,6 +16,7 @@ export const ClusterSummary = z
     tls_sans: z.array(z.string()),
     load_balancer: LoadBalancer,
     rancher: z.enum(['import', 'install']).nullable().describe('Never more of it, which holds tokens'),
+    access: z.boolean().describe('Rollcall did not make it, and calls its API; never where and by what'),
     settings: ClusterSpec.shape.settings.unwrap(),
     registries: z.boolean().describe('A registries.yaml is set; its text may hold passwords and is not shown'),
     state: z.enum(['virgin', 'initializing', 'up', 'stuck', 'compromised']),

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { ClusterSpec, Datastore } from '../../k3s/cluster.ts'
+import { ClusterAccess, ClusterSpec, Datastore } from '../../k3s/cluster.ts'
 import { changeCluster } from '../../services/change-cluster.ts'
 import { checkChangedDatastore, checkNewDatastore } from '../../services/check-datastore.ts'
 import { createCluster } from '../../services/create-cluster.ts'
@@ -14,7 +14,11 @@ import { listOf, PageQuery, page } from './paging.ts'
 
 const tags = ['clusters']
 
-const ClusterPatch = patchOf({ ...ClusterSpec.shape, datastore: patchOf(Datastore.shape) }).openapi('ClusterPatch')
+const ClusterPatch = patchOf({
+  ...ClusterSpec.shape,
+  datastore: patchOf(Datastore.shape),
+  access: patchOf(ClusterAccess.shape),
+}).openapi('ClusterPatch')
 const CheckQuery = z.object({
   check: z
     .enum(['true', 'false'])
