@@ -10,10 +10,14 @@ type Deps = Pick<Context, 'sql' | 'vault'>
 
 /**
  * What the first server of a cluster brings into it: manifests that hold credentials, so that no document carries them and one server alone gets them.
- * @returns YAML; undefined for every other server
+ * @returns YAML; undefined for every other server, and for one that the gate has not let in
  * @throws AppError `busy` while a Rancher has no manifest for it
  */
-export async function firstManifests(deps: Deps, { clusterId, deviceId }: NodeHolder): Promise<string | undefined> {
+export async function firstManifests(
+  deps: Deps,
+  { clusterId, deviceId, redeemed }: NodeHolder,
+): Promise<string | undefined> {
+  if (!redeemed) return undefined
   const row = await takeFirstManifests(deps.sql, clusterId, deviceId)
   if (!row) return undefined
   const rancher = rancherOf(row.id, row.rancher_sealed, deps.vault)

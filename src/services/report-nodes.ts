@@ -27,9 +27,12 @@ export async function reportNodes(
   holder: NodeHolder,
   report: NodesReport,
 ): Promise<'kubeconfig' | undefined> {
-  const { clusterId, deviceId } = holder
-  await renewLease(context, { clusterId, deviceId })
-  await learnCaHash(context, { clusterId, caHash: report.caHash, from: { deviceId } })
+  const { clusterId, deviceId, redeemed } = holder
+  // Whom the gate has not let in yet has no K3s whose CA it could know.
+  if (redeemed) {
+    await renewLease(context, { clusterId, deviceId })
+    await learnCaHash(context, { clusterId, caHash: report.caHash, from: { deviceId } })
+  }
   await recordNodes(context, { clusterId, source: 'server', nodes: report.nodes, complete: true })
   await notePods(context.sql, clusterId, report.podsNotRunning)
   return (await lacksKubeconfig(context.sql, clusterId, context.now() - kubeconfigAge)) ? 'kubeconfig' : undefined

@@ -1,4 +1,5 @@
 import type { Sql } from 'postgres'
+import { goodCredential } from './node-credentials.ts'
 import type { TaskVerb } from './tasks.ts'
 
 /** Tasks that are handed out at once: `kubectl apply` takes a hundred manifests as fast as one. */
@@ -20,7 +21,7 @@ export type PollRow = { n: number; cluster_id: string; due: boolean }
 const polls = `
 select q.n::int, e.cluster_id, exists (select 1 from tasks t where t.cluster_id = e.cluster_id and ${due('$2')}) as due
 from unnest($1::text[]) with ordinality as q(node_hash, n)
-join enrollments e on e.node_hash = decode(q.node_hash, 'hex') and e.redeemed_at is not null and e.ended_at is null`
+join enrollments e on e.node_hash = decode(q.node_hash, 'hex') and ${goodCredential}`
 
 /**
  * The one select of a poll, shared by those that arrive together.
@@ -57,7 +58,7 @@ select t.id, t.verb, t.subject, t.secret_sealed, extract(epoch from t.expires_at
 from whose left join taken t on true order by t.verb, t.id`
 
 const takeByCredential = take(
-  `select cluster_id from enrollments where node_hash = decode($1, 'hex') and redeemed_at is not null and ended_at is null`,
+  `select e.cluster_id from enrollments e where e.node_hash = decode($1, 'hex') and ${goodCredential}`,
 )
 const takeByCluster = take('select $1::text as cluster_id')
 

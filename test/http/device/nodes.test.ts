@@ -55,18 +55,22 @@ test('401 credential_invalid, soon after the credential ended as well', async ()
   assert.is(await codeOf(node.putNodes(report())), '401 credential_invalid')
 })
 
-test('401 credential_invalid until the machine redeemed its join ticket: the gate decides who is a server', async () => {
-  const { cluster } = await site()
+test('until the gate let it in, a server has no word on the CA hash and gets no manifests', async () => {
+  const { cluster } = await site({ caHash: null, state: 'virgin' })
   const early = await ClusterNode.add(desk.world, desk.app, { profile, cluster }, { redeemed: false })
-  const other = await agent(cluster)
-  assert.is(await codeOf(early.putNodes(report(other.name))), '401 credential_invalid')
+  assert.is((await early.putNodes(report())).status, 204)
+  assert.is((await clusterOf(cluster))?.caHash, null)
+  assert.is((await early.ask('GET', '/v1/manifests')).status, 204)
+})
+
+test('401 credential_invalid for a server that a compromised cluster had not let in before', async () => {
+  const { cluster, node } = await site({ state: 'compromised' })
+  const early = await ClusterNode.add(desk.world, desk.app, { profile, cluster }, { redeemed: false })
+  assert.is(await codeOf(early.putNodes(report())), '401 credential_invalid')
   assert.is(await codeOf(early.ask('PUT', '/v1/kubeconfig', '{}')), '401 credential_invalid')
   assert.is(await codeOf(early.ask('GET', '/v1/manifests')), '401 credential_invalid')
   assert.is(await codeOf(early.tell(`tsk_${'0'.repeat(26)} ok`)), '401 credential_invalid')
-  assert.is(await stateOf(other.id), 'enrolled')
-  const redeemed = { redeemedAt: new Date() }
-  await desk.world.db.update(enrollments).set(redeemed).where(eq(enrollments.id, early.enrollmentId))
-  assert.is((await early.putNodes(report())).status, 204)
+  assert.is((await node.putNodes(report())).status, 204)
 })
 
 test('400 request_invalid for a body that says anything else', async () => {

@@ -88,8 +88,9 @@ test('401 credential_invalid for a credential that is missing, of another form, 
   assert.is(await codeOf(node.tell('tsk_ ok')), '401 credential_invalid')
 })
 
-test('401 credential_invalid until the machine redeemed its join ticket, and its cluster’s tasks stay where they are', async () => {
+test('401 credential_invalid for a server that a compromised cluster had not let in, and its tasks stay where they are', async () => {
   const { cluster, node } = await site()
+  await desk.world.sql`update clusters set state = 'compromised' where id = ${cluster}`
   const early = await ClusterNode.add(desk.world, desk.app, { profile, cluster }, { redeemed: false })
   await queue(cluster, 'box-1')
   assert.is(await codeOf(early.poll()), '401 credential_invalid')
