@@ -22,6 +22,7 @@ import { run } from '../src/postgres/run.ts'
 import { postgresqlConf } from '../src/postgres/settings.ts'
 import { migrate } from '../src/store/migrate.ts'
 import { makeCa, makeLeaf, newKey } from '../src/tls/certificates.ts'
+import { freePort } from './throwaway-mariadb.ts'
 
 /** A PostgreSQL of a test's own, whose log can be read, with our role and our migrated database as an admin would make them. */
 export type Throwaway = {
@@ -76,7 +77,7 @@ export async function throwawayPostgres(
     writeFileSync(join(place.data, name), text, { mode: 0o600 })
     if (account) chownSync(join(place.data, name), account.uid, account.gid)
   }
-  const port = 20_000 + Math.floor(Math.random() * 12_000)
+  const port = await freePort()
   const extra = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', ...settings }
   put('rollcall.crt', await makeLeaf(ca, tlsKey, ['localhost', '127.0.0.1', ...names], now))
   put('rollcall.key', tlsKey)
