@@ -46,7 +46,7 @@ async function examineGiven(io: Io, datastore: Datastore): Promise<number> {
 // An endpoint holds a password, and arguments are visible to everybody on a machine.
 async function given(values: Record<string, string | undefined>): Promise<Datastore> {
   const endpoint = (await text(process.stdin)).trim()
-  const file = (name: string) => (values[name] === undefined ? {} : { [name]: readFileSync(values[name], 'utf8') })
+  const file = (name: string) => (values[name] === undefined ? {} : { [name]: pem(name, values[name]) })
   const parsed = Datastore.safeParse({
     kind: values.kind,
     endpoint,
@@ -56,6 +56,14 @@ async function given(values: Record<string, string | undefined>): Promise<Datast
   })
   if (!parsed.success) throw new UsageError('--kind: give postgres, mysql or etcd, and the endpoint on standard input')
   return parsed.data
+}
+
+function pem(name: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new UsageError(`--${name}: cannot read ${path} (${(error as NodeJS.ErrnoException).code})`)
+  }
 }
 
 function told(io: Io, findings: readonly Finding[]): number {

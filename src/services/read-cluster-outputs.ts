@@ -18,7 +18,9 @@ const mostNodes = 1_000
 export function readKubeconfig({ db, vault, now }: Context, actor: Actor, name: string): Promise<string> {
   return db.transaction(async (tx) => {
     const row = await findCluster(tx, name)
-    if (!row?.escrowKubeconfig || !row.kubeconfigSealed) throw new AppError('not_found')
+    if (!row) throw new AppError('not_found')
+    if (!row.escrowKubeconfig) throw new AppError('not_found', { detail: 'none is kept: set escrow_kubeconfig' })
+    if (!row.kubeconfigSealed) throw new AppError('not_found', { detail: 'no server of the cluster has sent it yet' })
     const { url } = endpointOf(row)
     const uploaded = vault.open(place.kubeconfig(row.id), row.kubeconfigSealed).toString()
     const made = rewriteKubeconfig(uploaded, { name: row.name, server: url, expected: row.caHash })

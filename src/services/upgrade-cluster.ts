@@ -49,8 +49,10 @@ export function upgradeCluster(
 /** The Plans of the upgrade that runs, or ran last, as YAML. @throws AppError `not_found` if there was none */
 export async function readUpgradePlan({ db }: Pick<Context, 'db'>, name: string): Promise<string> {
   const row = await findCluster(db, name)
-  const upgrade = row && upgradeOf(row)
-  if (!upgrade || upgrade.ended_at !== undefined) throw new AppError('not_found')
+  if (!row) throw new AppError('not_found')
+  const upgrade = upgradeOf(row)
+  if (!upgrade || upgrade.ended_at !== undefined)
+    throw new AppError('not_found', { detail: 'no upgrade was ordered, or it was called off' })
   return upgradePlan(upgrade)
 }
 

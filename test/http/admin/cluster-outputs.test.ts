@@ -45,7 +45,9 @@ test('403: a kubeconfig for a token that may only read', async () => {
 })
 
 test('404: a kubeconfig that is not kept, or not kept any more', async () => {
-  assert.equal((await get('site-a/kubeconfig')).status, 404)
+  const answer = await get('site-a/kubeconfig')
+  assert.equal(answer.status, 404)
+  assert.match(answer.body.detail, /set escrow_kubeconfig/)
   assert.equal(await audits(), 0)
 })
 

@@ -50,7 +50,9 @@ const upgrade = (name: string, body: Record<string, unknown> = {}, options = {})
 test('404: a cluster that is not there; the plan of one that was never upgraded', async () => {
   assert.is((await upgrade('nowhere')).status, 404)
   await cluster('calm')
-  assert.is((await desk.call('GET', '/clusters/calm/upgrade-plan')).status, 404)
+  const none = await desk.call('GET', '/clusters/calm/upgrade-plan')
+  assert.is(none.status, 404)
+  assert.is(none.body.detail, 'no upgrade was ordered, or it was called off')
 })
 
 test('403: takes scope admin; the plan, scope read', async () => {
