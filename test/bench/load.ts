@@ -1,6 +1,7 @@
 // The devices, in a process of their own: `node --import tsx test/bench/load.ts`, told by IPC what to do.
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import { type PublicJwk, thumbprintOf } from '../../src/identity/jwk.ts'
+import { publicJwkOf } from '../fakes/public-jwk.ts'
 import { Polls } from './hold.ts'
 import { Line, type Target } from './line.ts'
 
@@ -48,7 +49,7 @@ function makeKeys(count: number): Pinned[] {
 
 function makeDevice(sub: string): Device {
   const { publicKey, privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const { x, y } = publicKey.export({ format: 'jwk' }) as { x: string; y: string }
+  const { x, y } = publicJwkOf(publicKey) as { x: string; y: string }
   const jwk: PublicJwk = { crv: 'P-256', kty: 'EC', x, y }
   const thumbprint = thumbprintOf(jwk)
   const header = b64u(JSON.stringify({ alg: 'ES256', typ: 'ztp-claim+jwt', kid: thumbprint }))

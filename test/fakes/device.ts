@@ -1,6 +1,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
 import type { PublicJwk } from '../../src/identity/jwk.ts'
 import { thumbprintOf } from '../../src/identity/jwk.ts'
+import { publicJwkOf } from './public-jwk.ts'
 
 const b64u = (data: Uint8Array | string) => Buffer.from(data).toString('base64url')
 
@@ -14,7 +15,7 @@ export class FakeDevice {
   constructor(serial: string) {
     this.serial = serial
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const { x, y } = publicKey.export({ format: 'jwk' }) as { x: string; y: string }
+    const { x, y } = publicJwkOf(publicKey) as { x: string; y: string }
     this.#key = privateKey
     this.jwk = { crv: 'P-256', kty: 'EC', x, y }
     this.thumbprint = thumbprintOf(this.jwk)

@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import { CompactSign } from 'jose'
 import type { Algorithm } from '../../src/identity/algorithm.ts'
 import type { PublicJwk } from '../../src/identity/jwk.ts'
+import { publicJwkOf } from '../fakes/public-jwk.ts'
 
 const generate = promisify(generateKeyPair) as (kind: string, options: object) => Promise<DeviceKey>
 
@@ -23,7 +24,7 @@ export function newKey(alg: Algorithm): Promise<DeviceKey> {
 }
 
 export function jwkOf(key: DeviceKey): PublicJwk {
-  return key.publicKey.export({ format: 'jwk' }) as PublicJwk
+  return publicJwkOf(key.publicKey) as PublicJwk
 }
 
 /** A claim as an honest device signs it, with its key inside; `more` goes into the header. */
