@@ -49,7 +49,7 @@ for (const major of majors) {
     assert.deepEqual(await codes(at('free'), { cafile: (await makeCa(1_795_396_247)).certificate }), [
       'error untrusted',
     ])
-    assert.deepEqual(await codes(at('free', { host: '127.0.0.2' })), ['error refused'])
+    assert.deepEqual(await codes(at('free', { host: '127.0.0.2' })), ['error wrong_name'])
     assert.deepEqual(await codes(at('missing')), ['error no_database'])
     assert.deepEqual(await codes(at('closed')), ['error no_privilege', ...fine])
     assert.deepEqual(await codes(at('taken')), [...fine, 'error other_cluster'])
