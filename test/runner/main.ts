@@ -1,9 +1,11 @@
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { type FileResult, killRunning, runFile } from './file.ts'
 import { findTests } from './find.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const atOnce = 2
+/** One more than there are cores: the tests of the boxes' scripts wait more than they compute. */
+const atOnce = availableParallelism() + 1
 
 /**
  * Runs the named test files or folders, all of `test/` without any, and prints one line a file, failures in full, and the sum.
