@@ -80,6 +80,7 @@ export function mintEnrollment(
     node_hash: secrets.node ? sha256(secrets.node) : null,
     sole_server_of: role === 'server' && cluster.datastore.kind === 'sqlite' ? cluster.id : null,
     resets_cluster: input.resets,
+    ends: row.enrollment_id,
     events: timeline(input, joinExpiresAt),
   }
   return { enrollment, answer }

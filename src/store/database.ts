@@ -32,13 +32,20 @@ export type DatabaseOptions = {
  */
 const idleInTransaction = 360_000
 
+/**
+ * Settings of the hot client's sessions. Each of its statements finds its rows by index, whatever a table's size. Without these the planner reads
+ * tables whole that were small or empty when it last looked, and goes on with that plan while they grow: 6 ms of CPU an enrolment instead of 0.4.
+ */
+export const byIndexAlone = { enable_seqscan: 'off', enable_hashjoin: 'off', enable_mergejoin: 'off' } as const
+
 /** Opens both pools. Connects lazily: an unreachable database shows at the first query. */
 export function openDatabase(url: string, options: DatabaseOptions = {}): Database {
   const pool = options.pool ?? 8
   const connection = { idle_in_transaction_session_timeout: idleInTransaction, ...options.connection?.connection }
   const common = { onnotice: () => {}, connect_timeout: 10, ...options.connection, connection }
-  const open = (max: number) => guardTransactions(postgres(url, { ...common, max }))
-  const sql = lastingClient(() => open(pool))
+  const open = (max: number, more = {}) =>
+    guardTransactions(postgres(url, { ...common, max, connection: { ...connection, ...more } }))
+  const sql = lastingClient(() => open(pool, byIndexAlone))
   // Each client that replaces the first must have been through drizzle's hands as well, for its type parsers.
   const forDrizzle = lastingClient(() => {
     const client = open(Math.max(2, pool >> 1))

@@ -107,21 +107,22 @@ export type NewEnrollment = {
   sole_server_of: string | null
   /** The last server of a SQLite or embedded etcd cluster starts over: the cluster is virgin again. */
   resets_cluster: boolean
+  /** The live enrollment that this one replaces */
+  ends: string | null
   /** Timeline entries; the first stands in the audit as well */
   events: { name: string; detail: Record<string, unknown> }[]
 }
 
 // Each part hangs on `moved`: a device that changed since it was read moves nothing, and then nothing else is written. It carries
-// its input along, so that nothing joins the input twice. `ended` must be complete before the insert, or the unique index on live
-// enrollments would see both: the count forces that. The range on `n` says "few rows" to the planner, which would read all devices.
-const write = `
+// its input along, so that nothing joins the input twice. The range on `n` says "few rows" to the planner, which would read all devices.
+const moved = `
 with input as (
   select i.*, to_timestamp(i.at) as time from json_to_recordset($1::text::json) as i(
     n int, device_id text, device_version int, enrollment_id text, cluster_id text, profile_id text, profile_revision int,
     role text, hostname text, assurance text, thumbprint text, claim_hash text, nonce text, at float8,
     document_type text, document_digest text, document_sealed text, join_hash text, join_sealed text, join_expires_at float8,
     join_token_id text, task_id text, task_sealed text, report_hash text, report_expires_at float8, node_hash text,
-    sole_server_of text, resets_cluster bool, events json)
+    sole_server_of text, resets_cluster bool, ends text, events json)
   where i.n between 0 and 1000000
 ), moved as (
   update devices d set state = 'enrolled', state_since = i.time, assurance = i.assurance, failure = null,
@@ -131,11 +132,16 @@ with input as (
 ), redeemed as (
   insert into redeemed_nonces (nonce, used_in, redeemed_at)
   select nonce, decode(claim_hash, 'hex'), time from moved returning 1
-), ended as (
+)`
+
+// Most devices enrol for the first time, and an empty table's statistics make the planner read all of it later on.
+const ended = `, ended as (
   update enrollments e set ended_at = i.time, end_reason = 'replaced', document_sealed = null, join_sealed = null,
     join_expires_at = least(e.join_expires_at, i.time)
-  from moved i where e.device_id = i.device_id and e.ended_at is null returning 1
-), enrolled as (
+  from moved i where e.id = i.ends and e.ended_at is null returning 1
+)`
+
+const enrolled = `, enrolled as (
   insert into enrollments (id, device_id, cluster_id, profile_id, profile_revision, role, hostname, assurance, thumbprint,
     claim_hash, created_at, document_type, document_digest, document_sealed, join_hash, join_sealed, join_expires_at,
     join_token_id, report_hash, report_expires_at, node_hash)
@@ -144,7 +150,13 @@ with input as (
     decode(document_sealed, 'base64'), decode(join_hash, 'hex'), decode(join_sealed, 'base64'),
     to_timestamp(join_expires_at), join_token_id, decode(report_hash, 'hex'), to_timestamp(report_expires_at),
     decode(node_hash, 'hex')
-  from moved where (select count(*) from ended) >= 0 returning 1
+  from moved`
+
+// `ended` must be complete before the insert, or the unique index on live enrollments would see both: the count forces that.
+const afterEnded = `
+  where (select count(*) from ended) >= 0`
+
+const noted = ` returning 1
 ), queued as (
   insert into tasks (id, cluster_id, verb, subject, secret_sealed, expires_at, enrollment_id, created_at)
   select task_id, cluster_id, 'token-create', join_token_id, decode(task_sealed, 'base64'), to_timestamp(join_expires_at),
@@ -181,6 +193,10 @@ const reset = `, reset as (
   delete from nodes n using reset r where n.cluster_id = r.id returning 1
 )`
 
+/** The statement with the parts that these enrollments need. */
+const write = (ends: boolean, resets: boolean) =>
+  `${moved}${ends ? ended : ''}${enrolled}${ends ? afterEnded : ''}${noted}${resets ? reset : ''}${answer}`
+
 /**
  * The one writing statement: nonce, device, enrollment, join token, timeline and audit, or nothing at all.
  * @returns for each whether it was written; false = the device changed since it was read (a lost race)
@@ -188,14 +204,13 @@ const reset = `, reset as (
  */
 export async function writeEnrollments(sql: Sql, enrollments: readonly NewEnrollment[]): Promise<boolean[]> {
   const input = JSON.stringify(enrollments.map((e, n) => ({ n, ...e })))
+  const ends = enrollments.some((e) => e.ends !== null)
   const resets = enrollments.some((e) => e.resets_cluster)
-  const rows = await sql.unsafe<{ n: number }[]>(resets ? write + reset + answer : write + answer, [input], {
-    prepare: true,
-  })
+  const rows = await sql.unsafe<{ n: number }[]>(write(ends, resets), [input], { prepare: true })
   const written = enrollments.map(() => false)
   for (const { n } of rows) written[n] = true
   return written
 }
 
 /** The two statements of an enrolment, for the benchmark that runs them under pgbench as well. */
-export const statements = { select, write: write + answer } as const
+export const statements = { select, write: write(false, false) } as const

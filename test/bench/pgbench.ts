@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
+import { byIndexAlone } from '../../src/store/database.ts'
 import { statements } from '../../src/store/enroll.ts'
 import type { Connection } from './programs.ts'
 
@@ -35,7 +36,15 @@ export async function pgbench(
     const { host, port, user, database, password } = connection as Connection & { user: string; database: string }
     const ssl = host.startsWith('/') ? {} : { PGSSLMODE: 'require' }
     const { stdout } = await run(program, [...flags, '-D', 'i=-1', '-D', `input=${input}`, '-f', script], {
-      env: { PGHOST: host, PGPORT: `${port}`, PGUSER: user, PGDATABASE: database, PGPASSWORD: password, ...ssl },
+      env: {
+        PGHOST: host,
+        PGPORT: `${port}`,
+        PGUSER: user,
+        PGDATABASE: database,
+        PGPASSWORD: password,
+        PGOPTIONS: planner,
+        ...ssl,
+      },
     })
     const failed = Number(/failed transactions: (\d+)/.exec(stdout)?.[1] ?? 0)
     if (failed > 0) throw new Error(`pgbench failed ${failed} transactions`)
@@ -44,6 +53,11 @@ export async function pgbench(
     rmSync(folder, { recursive: true })
   }
 }
+
+// As the server's own sessions.
+const planner = Object.entries(byIndexAlone)
+  .map(([name, value]) => `-c ${name}=${value}`)
+  .join(' ')
 
 // `@n` device, `@v` its version, `@u` a number that no other enrolment has: what differs from claim to claim.
 const scriptFor = (clients: number) => `
@@ -93,6 +107,7 @@ function enrollment(documentBytes: number) {
     node_hash: null,
     sole_server_of: null,
     resets_cluster: false,
+    ends: null,
     events: [
       { name: 'enrolled', detail: { cluster: 'bench', role: 'agent', profile: 'edge', thumbprint: 'A'.repeat(43) } },
     ],

@@ -28,7 +28,7 @@ export async function makeRoll(base: Connection, roll: Roll, pinned: readonly Pi
 /** As if nobody had ever called in. */
 export async function forgetEnrollments(connection: Connection): Promise<void> {
   await asking(connection, async (sql) => {
-    await sql`truncate enrollments, redeemed_nonces, events, audit, alarms, tasks`
+    await sql`truncate enrollments, redeemed_nonces, events, audit, alarms, tasks, datastore_logins`
     await sql`update devices set state = 'registered', version = 1, assurance = null where version > 1`
     await sql`vacuum analyze devices`
   })
