@@ -212,5 +212,5 @@ export async function writeEnrollments(sql: Sql, enrollments: readonly NewEnroll
   return written
 }
 
-/** The two statements of an enrolment, for the benchmark that runs them under pgbench as well. */
-export const statements = { select, write: write(false, false) } as const
+/** The statements of an enrolment: the first two for the benchmark, which runs them under pgbench as well, all for the test of their plans. */
+export const statements = { select, write: write(false, false), replace: write(true, false) } as const
