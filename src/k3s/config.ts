@@ -25,6 +25,8 @@ const agentKeys = new Set([
   'data-dir',
   'selinux',
   'private-registry',
+  'disable-default-registry-endpoint',
+  'pause-image',
   'snapshotter',
   'kubelet-arg',
   'kube-proxy-arg',
@@ -33,7 +35,13 @@ const agentKeys = new Set([
   'protect-kernel-defaults',
   'lb-server-port',
   'bind-address',
+  'prefer-bundled-bin',
+  'debug',
 ])
+
+/** Those of a cluster's settings that are about any node, agents included. */
+export const agentSettings = (settings: Readonly<Record<string, ConfigValue>>): Record<string, ConfigValue> =>
+  Object.fromEntries(Object.entries(settings).filter(([key]) => agentKeys.has(key)))
 
 /** What belongs to agents, or must never stand in a file that K3s' servers share. */
 const notForServers = new Set(['server', 'token', 'agent-token', 'lb-server-port'])

@@ -2,7 +2,7 @@ import type { FieldError } from '../errors.ts'
 
 type Kind = 'boolean' | 'string' | 'list'
 
-/** What all servers of a cluster share, by K3s' own flag names (cmd/server.go of K3s 1.36). */
+/** What all servers of a cluster share, by K3s' own flag names (cmd/server.go of K3s 1.36); what agents know of it, they get too. */
 const allowed: Record<string, Kind> = {
   ...kind('boolean', [
     'secrets-encryption',

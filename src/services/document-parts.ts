@@ -2,7 +2,7 @@ import type { DocumentInput } from '../documents/input.ts'
 import type { Json, Role } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import { apiEndpoint } from '../k3s/api-endpoint.ts'
-import { type ConfigValue, configYaml, line, paths } from '../k3s/config.ts'
+import { agentSettings, type ConfigValue, configYaml, line, paths } from '../k3s/config.ts'
 import { containerText } from '../k3s/container.ts'
 import { type DatastoreConfig, datastoreConfig, managedConfig, managedEnv } from '../k3s/datastore.ts'
 import { managedEndpoint, type NodeLogin } from '../k3s/datastore-address.ts'
@@ -153,12 +153,12 @@ function binaryOf({ install, cluster }: SharedParts, { spec }: ProfileParts, var
 /** config.yaml's keys of a role, but for the node's name and the datastore. */
 function roleKeys(cluster: ClusterParts, role: Role): Record<string, ConfigValue> {
   const api = cluster.apiEndpoint === null ? undefined : apiEndpoint(cluster.apiEndpoint)
+  const settings = cluster.settings as Record<string, ConfigValue>
   if (role === 'agent') {
     if (!api) throw new AppError('state_conflict', { detail: `${cluster.name} has no api_endpoint for agents to join` })
-    return { 'token-file': paths.token, server: api.url }
+    return { 'token-file': paths.token, server: api.url, ...agentSettings(settings) }
   }
   const names = [...new Set([...(api ? [api.host] : []), ...cluster.tlsSans])]
-  const settings = cluster.settings as Record<string, ConfigValue>
   return { 'token-file': paths.token, ...(names.length > 0 ? { 'tls-san': names } : {}), ...settings }
 }
 

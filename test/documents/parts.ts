@@ -66,7 +66,14 @@ export function partsOf(
       },
       tlsSans: ['10.20.0.5', 'k3s.site-a.example.net'],
       takesServers: true,
-      settings: { 'secrets-encryption': true, disable: ['traefik', 'servicelb'], 'cluster-cidr': ['10.42.0.0/16'] },
+      settings: {
+        'secrets-encryption': true,
+        disable: ['traefik', 'servicelb'],
+        'cluster-cidr': ['10.42.0.0/16'],
+        'protect-kernel-defaults': true,
+        selinux: true,
+        'kubelet-arg': ['max-pods=64'],
+      },
       registries: null,
       allowUnpinned: false,
       pinned: {

@@ -1,7 +1,8 @@
 import * as fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import YAML from 'yaml'
-import { configYaml } from '../../src/k3s/config.ts'
+import { agentSettings, configYaml } from '../../src/k3s/config.ts'
+import { checkSettings } from '../../src/k3s/settings.ts'
 import { suite } from '../suite.ts'
 
 const internal = (e: { code?: string }) => e.code === 'internal'
@@ -27,6 +28,27 @@ test('refuses a value that YAML might read otherwise', () => {
 
 test('refuses a key that is no flag', () => {
   for (const key of ['a: b\nc', 'A', '', '-a']) assert.throws(() => configYaml('server', { [key]: 'x' }), internal)
+})
+
+test('gives an agent every setting of the cluster that it knows, and none that would kill it', () => {
+  // What `k3s agent --help` of v1.36.3 has of the keys in settings.ts.
+  const known = {
+    selinux: true,
+    'protect-kernel-defaults': true,
+    'disable-default-registry-endpoint': true,
+    'prefer-bundled-bin': true,
+    debug: true,
+    'flannel-iface': 'eth1',
+    'pause-image': 'example.net/pause:3',
+    snapshotter: 'native',
+    'resolv-conf': '/etc/resolv.conf',
+    'kubelet-arg': ['max-pods=64'],
+    'kube-proxy-arg': ['proxy-mode=ipvs'],
+  }
+  assert.equal(checkSettings(known), [])
+  const others = { 'secrets-encryption': true, 'flannel-backend': 'none', disable: ['traefik'] }
+  assert.equal(agentSettings({ ...known, ...others }), known)
+  assert.match(configYaml('agent', agentSettings({ ...known, ...others })), /^selinux: "true"$/m)
 })
 
 test('quotes every scalar, so that each reads back as the text it is', () => {

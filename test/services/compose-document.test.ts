@@ -45,11 +45,18 @@ test("gives a device's vars precedence over the profile's", () => {
   assert.equal(input.vars, { a: 'profile', b: 'device' })
 })
 
-test('tells an agent where to join, and nothing of the datastore', () => {
+test('tells an agent where to join and the settings that it knows, and nothing of the datastore', () => {
   const { k3s, secret } = documents.input(agent)
   assert.is(
     k3s.config,
-    'node-name: "c02-7-42"\ntoken-file: "/etc/rancher/k3s/token"\nserver: "https://k3s.site-a.example.net:6443"\n',
+    `node-name: "c02-7-42"
+token-file: "/etc/rancher/k3s/token"
+server: "https://k3s.site-a.example.net:6443"
+protect-kernel-defaults: "true"
+selinux: "true"
+kubelet-arg:
+  - "max-pods=64"
+`,
   )
   assert.equal(k3s.files, [])
   assert.is(k3s.token, agent.enrollment.join)
