@@ -289,14 +289,26 @@ policy() {
   [ -z "$url" ] || download "$url" "$sum" "$STATE/k3s-selinux.rpm" 0600
 }
 
-# firewalld would drop what nodes and pods say to each other (docs.k3s.io, Requirements).
-firewall() {
+# A firewall would drop what nodes and pods say to each other (docs.k3s.io, Requirements).
+firewall() { open_firewalld && open_ufw; }
+
+open_firewalld() {
   systemctl -q is-active firewalld || return 0
   ports='' sources=''
   for one in $ROLLCALL_PORTS; do ports="$ports --add-port=$one"; done
   for one in $ROLLCALL_NETWORKS; do sources="$sources --add-source=$one"; done
   # shellcheck disable=SC2086 # options
   run firewall-cmd -q --permanent $ports && run firewall-cmd -q --permanent --zone=trusted $sources && run firewall-cmd -q --reload
+}
+
+# Its unit is active even where it is switched off. It takes one rule a call, and a range of ports with a colon.
+open_ufw() {
+  ufw status 2>/dev/null | grep -q '^Status: active' || return 0
+  for one in $ROLLCALL_PORTS; do
+    case $one in *-*) one=${one%%-*}:${one#*-} ;; esac
+    run ufw allow "$one" || return
+  done
+  for one in $ROLLCALL_NETWORKS; do run ufw allow from "$one" || return; done
 }
 
 # What a kubelet that protects kernel defaults wants to find (docs.k3s.io, CIS Hardening Guide).

@@ -11,6 +11,15 @@ const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 const rocky = (version: string) =>
   `NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="${version}"\n`
 
+/** Switched on where there is a file `ufw`, which holds its complaint about an IPv6 rule. */
+const ufw = `#!/bin/sh
+echo "ufw $*" >>"$BOX/tools"
+case $1 in
+  status) if [ -e "$BOX/ufw" ]; then echo 'Status: active'; else echo 'Status: inactive'; fi ;;
+  *) case $* in *::*) [ ! -s "$BOX/ufw" ] || { cat "$BOX/ufw" >&2 && exit 1; } ;; esac ;;
+esac
+`
+
 for (const [name, shell] of shells) {
   const test = suite(`rollcall-node and the system it is on, under ${name}`, { timeout: 120_000 })
   let server: DeviceServer
@@ -169,6 +178,25 @@ for (const [name, shell] of shells) {
         'firewall-cmd -q --reload',
       ],
     )
+  })
+
+  test('opens ufw likewise where it is switched on, and tells why it could not', async () => {
+    const firewall = { ROLLCALL_PORTS: '6443/tcp 2379-2380/tcp 8472/udp', ROLLCALL_NETWORKS: '10.42.0.0/16 fd00::/64' }
+    const rules = ['6443/tcp', '2379:2380/tcp', '8472/udp', 'from 10.42.0.0/16', 'from fd00::/64']
+    const called = () => tools().filter((line) => line.startsWith('ufw'))
+    node.command('ufw', ufw)
+    node.document('server', firewall)
+    await passes()
+    assert.equal(called(), ['ufw status'])
+    server.enrollment = 'enr_two'
+    node.document('server', firewall)
+    node.write('ufw', 'Bad source address\n')
+    assert.is((await install()).code, 1)
+    assert.is(details('k3s.install').at(-1), 'ufw failed (1): Bad source address')
+    node.delete('tools')
+    node.write('ufw', '')
+    await passes()
+    assert.equal(called(), ['ufw status', ...rules.map((rule) => `ufw allow ${rule}`)])
   })
 
   test('turns nm-cloud-setup off and restarts, since its routes outlive it', async () => {
