@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -32,10 +32,15 @@ case "$*" in
 esac
 `
 
+/** The file descriptor of `handle`: the highest that a shell leaves to what it runs. */
+export const shared = 9
+
 /** A machine of files: its SMBIOS, its disk, its commands. */
 export class Box {
   readonly root = mkdtempSync(join(tmpdir(), 'rollcall-box-'))
   readonly env: Record<string, string>
+  /** A file that is open to everything that runs, under the number `shared` */
+  handle: number | undefined
 
   constructor(server: Pick<DeviceServer, 'url' | 'pin'>) {
     this.env = {
@@ -93,16 +98,17 @@ export class Box {
 
   start(shell: readonly string[], script: string, ...args: string[]): Running {
     const [program = '', ...options] = shell
-    const child = spawn(program, [...options, script, ...args], {
+    const none: 'ignore'[] = Array.from({ length: shared - 3 }, () => 'ignore')
+    const child: ChildProcess = spawn(program, [...options, script, ...args], {
       env: program === 'busybox' ? this.#amongApplets() : this.env,
       cwd: this.root,
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', ...(this.handle === undefined ? [] : [...none, this.handle])],
     })
     let stdout = ''
     let stderr = ''
-    child.stdout.on('data', (chunk) => (stdout += chunk))
-    child.stderr.on('data', (chunk) => (stderr += chunk))
+    child.stdout?.on('data', (chunk) => (stdout += chunk))
+    child.stderr?.on('data', (chunk) => (stderr += chunk))
     const ended = new Promise<Ended>((done, fail) => {
       child.once('error', fail)
       child.once('close', (code, signal) => done({ code, signal, stdout, stderr }))

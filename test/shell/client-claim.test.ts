@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { DeviceServer } from '../fakes/device-server.ts'
-import { suite } from '../suite.ts'
 import { Box, shells, template, until } from './box.ts'
+import { suiteUnder } from './under.ts'
 
 const client = template('client.sh')
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
 for (const [name, shell] of shells) {
-  const test = suite(`client.sh claim under ${name}`, { timeout: 120_000 })
+  const { test, once } = suiteUnder(name, 'client.sh claim', { timeout: 120_000 })
   let server: DeviceServer
   let box: Box
 
@@ -25,7 +25,7 @@ for (const [name, shell] of shells) {
   const claim = () => box.run(shell, client, 'claim')
   const nonces = () => server.verified.map(({ payload }) => payload.eat_nonce)
 
-  test('asks nothing of anybody once the document was applied', async () => {
+  once('asks nothing of anybody once the document was applied', async () => {
     box.write('state/applied', '')
     const { code } = await claim()
     assert.is(code, 0)
@@ -33,7 +33,7 @@ for (const [name, shell] of shells) {
     assert.not(existsSync(box.path('run/user-data')))
   })
 
-  test('refuses to start without an address that is https, or without a pin', async () => {
+  once('refuses to start without an address that is https, or without a pin', async () => {
     for (const change of [{ ROLLCALL_URL: 'http://127.0.0.1' }, { ROLLCALL_URL: '' }, { ROLLCALL_PIN: '' }]) {
       Object.assign(box.env, { ROLLCALL_URL: server.url, ROLLCALL_PIN: server.pin }, change)
       assert.is((await claim()).code, 2, JSON.stringify(change))
@@ -54,7 +54,7 @@ for (const [name, shell] of shells) {
     assert.is(server.seen.length, 0)
   })
 
-  test('trusts a standby key as well', async () => {
+  once('trusts a standby key as well', async () => {
     box.env.ROLLCALL_PIN = `sha256//${Buffer.alloc(32).toString('base64')};${server.pin}`
     assert.is((await claim()).code, 0)
   })
@@ -89,13 +89,13 @@ for (const [name, shell] of shells) {
     assert.ok(box.sleeps().every((seconds) => seconds >= 30 && seconds <= 38))
   })
 
-  test('503 at the challenge: waits as told', async () => {
+  once('503 at the challenge: waits as told', async () => {
     server.plan('/v1/challenge', { status: 503, headers: { 'Retry-After': '20' }, body: 'shutting_down' })
     assert.is((await claim()).code, 0)
     assert.ok((box.sleeps()[0] ?? 0) >= 20)
   })
 
-  test('401 nonce_expired: takes the fresh nonce out of the refusal', async () => {
+  once('401 nonce_expired: takes the fresh nonce out of the refusal', async () => {
     const nonce = server.freshNonce()
     server.plan('/v1/claim', { status: 401, headers: { 'Rollcall-Nonce': nonce }, body: 'nonce_expired' })
     assert.is((await claim()).code, 0)
@@ -103,7 +103,7 @@ for (const [name, shell] of shells) {
     assert.is(server.requests('/v1/challenge').length, 1)
   })
 
-  test('409 claim_replayed: makes a fresh claim', async () => {
+  once('409 claim_replayed: makes a fresh claim', async () => {
     server.plan('/v1/claim', { status: 409, body: 'claim_replayed' })
     assert.is((await claim()).code, 0)
     assert.is(server.requests('/v1/challenge').length, 2)
@@ -144,21 +144,21 @@ for (const [name, shell] of shells) {
     })
   }
 
-  test('a document that does not have its digest counts as no answer', async () => {
+  once('a document that does not have its digest counts as no answer', async () => {
     server.plan('/v1/claim', { headers: { 'Rollcall-Digest': `sha256=${'0'.repeat(64)}` } })
     assert.is((await claim()).code, 0)
     assert.is(new Set(server.requests('/v1/claim').map(({ body }) => body)).size, 1)
     assert.is(server.requests('/v1/claim').length, 2)
   })
 
-  test('past the time in which the server repeats its answer, the claim is a fresh one', async () => {
+  once('past the time in which the server repeats its answer, the claim is a fresh one', async () => {
     box.env.ROLLCALL_SAME_CLAIM = '0'
     server.plan('/v1/claim', { fault: 'lost' })
     assert.is((await claim()).code, 0)
     assert.is(new Set(nonces()).size, 2)
   })
 
-  test('a server that is not there yet is waited for', async () => {
+  once('a server that is not there yet is waited for', async () => {
     server.plan('/v1/challenge', { fault: 'lost' }, { status: 404, body: 'not found' }, { status: 200, body: 'hello' })
     const { code, stderr } = await claim()
     assert.is(code, 0)
@@ -176,7 +176,7 @@ for (const [name, shell] of shells) {
     }
   })
 
-  test('a clock that is right to the minute is left alone, and so is any where that is wanted', async () => {
+  once('a clock that is right to the minute is left alone, and so is any where that is wanted', async () => {
     box.write('offset', '-50')
     assert.is((await claim()).code, 0)
     box.write('offset', '-5000')
@@ -185,7 +185,7 @@ for (const [name, shell] of shells) {
     assert.not(existsSync(box.path('clock-set')))
   })
 
-  test('a time that is no time sets no clock', async () => {
+  once('a time that is no time sets no clock', async () => {
     for (const time of ['0', '-1', '99999999999', '17954$(id)00', 'soon'])
       server.plan('/v1/claim', { status: 503, headers: { 'Retry-After': '1', 'Rollcall-Time': time }, body: 'busy' })
     assert.is((await claim()).code, 0)
@@ -210,7 +210,7 @@ for (const [name, shell] of shells) {
     assert.ok(Number.isInteger(iat) && Number.isInteger(uptime))
   })
 
-  test('the audience is the origin of the address unless another is given', async () => {
+  once('the audience is the origin of the address unless another is given', async () => {
     const { port } = new URL(server.url)
     box.env.ROLLCALL_URL = `https://LocalHost:${port}/`
     server.audience = `https://localhost:${port}`
@@ -245,7 +245,7 @@ for (const [name, shell] of shells) {
     assert.is(server.verified[0]?.payload.sub, 'of the environment')
   })
 
-  test('says the same on the console as on standard error', async () => {
+  once('says the same on the console as on standard error', async () => {
     box.write('console', '')
     const { stderr } = await claim()
     assert.match(box.read('console'), 'serial number SN-0001')

@@ -63,6 +63,18 @@ esac
 /** Stands for the CA that K3s made: what is reported is the hash of these bytes. */
 export const certificate = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
 
+/** The installer's steps, in order. */
+export const steps = [
+  'clock',
+  'document.applied',
+  'os.update',
+  'k3s.download',
+  'k3s.install',
+  'k3s.join',
+  'k3s.ready',
+] as const
+export type Step = (typeof steps)[number]
+
 let deviceKey: string | undefined
 
 const quote = (value: string) => `'${value.replaceAll("'", `'\\''`)}'`
@@ -131,6 +143,16 @@ export class Node extends Box {
     this.variables('etc/rollcall/node.env', node)
     this.write('etc/rancher/k3s/config.yaml', 'node-name: "sn-0001"\n', 0o600)
     if (role === 'agent') this.write('etc/rancher/k3s/token', 'K10::abcdef.0123456789abcdef\n', 0o600)
+  }
+
+  /** As if it had taken all steps but these and the last one, and been switched off then: the installer takes what is left. */
+  leave(...left: readonly Step[]): void {
+    const taken = steps.filter((step) => step !== 'k3s.ready' && !left.includes(step))
+    for (const step of taken) this.write(`state/steps/${this.server.enrollment}/${step}`, `${step}\n`)
+    if (taken.includes('clock')) this.write('run/clock', '')
+    if (!taken.includes('k3s.download')) return
+    this.write('usr/bin/k3s', k3s, 0o755)
+    this.write('state/install.sh', installer, 0o700)
   }
 
   /** Has a line of shell run before each command that the scripts call. */

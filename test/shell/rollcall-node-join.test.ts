@@ -1,15 +1,15 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { DeviceServer } from '../fakes/device-server.ts'
-import { suite } from '../suite.ts'
 import { shells, template } from './box.ts'
 import { Node, nodeLine } from './node.ts'
+import { suiteUnder } from './under.ts'
 
 const script = template('rollcall-node.sh')
 const timeout = 120_000
 
 for (const [name, shell] of shells) {
-  const test = suite(`rollcall-node redeems under ${name}`, { timeout })
+  const { test, once } = suiteUnder(name, 'rollcall-node redeems', { timeout })
   let server: DeviceServer
   let node: Node
 
@@ -17,6 +17,7 @@ for (const [name, shell] of shells) {
     server = await DeviceServer.start()
     node = new Node(server)
     await node.key(shell)
+    node.leave('k3s.join')
   })
   test.after.each(async () => {
     node.remove()
@@ -32,7 +33,7 @@ for (const [name, shell] of shells) {
   const detail = (step: string, result: string) =>
     server.reports.find((report) => report.step === step && report.result === result)?.detail ?? 'none'
 
-  test('a ticket that ended: claims again where there is a client', async () => {
+  once('a ticket that ended: claims again where there is a client', async () => {
     node.document('server')
     node.command('rollcall-client', '#!/bin/sh\necho "$*" >"$BOX/client"\n')
     server.ticket = 'another-0123456789abcdef'
@@ -42,14 +43,14 @@ for (const [name, shell] of shells) {
     assert.not(existsSync(node.path('active')))
   })
 
-  test('a ticket that ended: says what to do where there is no client', async () => {
+  once('a ticket that ended: says what to do where there is no client', async () => {
     node.document('server')
     server.ticket = 'another-0123456789abcdef'
     assert.is((await install()).code, 1)
     assert.match(server.reports.at(-1)?.detail ?? '', 'install it anew')
   })
 
-  test('a proof that the server refuses is reported, and K3s not started', async () => {
+  once('a proof that the server refuses is reported, and K3s not started', async () => {
     node.document('server', { ROLLCALL_AUDIENCE: 'https://elsewhere' })
     assert.is((await install()).code, 1)
     assert.match(detail('k3s.join', 'fail'), '401 wrong_audience')
@@ -102,7 +103,7 @@ for (const [name, shell] of shells) {
     assert.is(node.sleeps().filter((seconds) => seconds >= 15 && seconds <= 19).length, 3)
   })
 
-  test('503 after K3s was started: its turn passed on, and K3s is stopped', async () => {
+  once('503 after K3s was started: its turn passed on, and K3s is stopped', async () => {
     node.document('server')
     node.write('state/steps/enr_test/started', '')
     node.write('state/steps/enr_test/redeemed', '')
@@ -116,7 +117,7 @@ for (const [name, shell] of shells) {
     ['init', 'cluster-init: "true"\n'],
     ['join', 'server: "https://k3s.example.net:6443"\n'],
   ] as const) {
-    test(`embedded etcd: told to ${start}, it says so to K3s before it starts`, async () => {
+    once(`embedded etcd: told to ${start}, it says so to K3s before it starts`, async () => {
       node.document('server', { ROLLCALL_DATASTORE: 'embedded-etcd', ROLLCALL_API: 'https://k3s.example.net:6443' })
       server.start = start
       await passes()
@@ -125,21 +126,21 @@ for (const [name, shell] of shells) {
     })
   }
 
-  test('embedded etcd: not told how to start, it does not', async () => {
+  once('embedded etcd: not told how to start, it does not', async () => {
     node.document('server', { ROLLCALL_DATASTORE: 'embedded-etcd', ROLLCALL_API: 'https://k3s.example.net:6443' })
     assert.is((await install()).code, 1)
     assert.match(detail('k3s.join', 'fail'), 'did not say how to start')
     assert.not(existsSync(node.path('active')))
   })
 
-  test('other datastores take no such file, whatever is said', async () => {
+  once('other datastores take no such file, whatever is said', async () => {
     node.document('server', { ROLLCALL_DATASTORE: 'managed' })
     server.start = 'init'
     await passes()
     assert.not(existsSync(node.path('etc/rancher/k3s/config.yaml.d')))
   })
 
-  test("the cluster's CA hash is told before the node counts as ready, and its service is started", async () => {
+  once("the cluster's CA hash is told before the node counts as ready, and its service is started", async () => {
     node.document('server')
     await passes()
     const paths = server.seen.map(({ path, body }) =>
@@ -151,14 +152,14 @@ for (const [name, shell] of shells) {
     assert.match(node.read('systemctl'), 'enable rollcall-node\n--no-block restart rollcall-node\n')
   })
 
-  test('a server that takes no word of the cluster holds nothing up', async () => {
+  once('a server that takes no word of the cluster holds nothing up', async () => {
     node.document('server')
     server.plan('/v1/nodes', ...Array.from({ length: 50 }, () => ({ status: 503, body: 'busy' })))
     await passes()
     assert.is(told().at(-1), 'k3s.ready ok')
   })
 
-  test('ready says what the cluster looks like', async () => {
+  once('ready says what the cluster looks like', async () => {
     node.document('server')
     node.write('nodes', nodeLine('sn-0001') + nodeLine('sn-0002', 'false'))
     node.write('pods', 'pod/a\n')
@@ -167,7 +168,7 @@ for (const [name, shell] of shells) {
     assert.is(detail('k3s.join', 'ok'), '')
   })
 
-  test('ready says so too where no Node is listed yet', async () => {
+  once('ready says so too where no Node is listed yet', async () => {
     node.document('server')
     node.write('nodes', '')
     await passes()
@@ -183,7 +184,7 @@ for (const [name, shell] of shells) {
     assert.is(new Set(proofs).size, 1)
   })
 
-  test('an expired nonce is replaced by the one in the refusal', async () => {
+  once('an expired nonce is replaced by the one in the refusal', async () => {
     node.document('server')
     const nonce = server.freshNonce()
     server.plan('/v1/join', { status: 401, headers: { 'Rollcall-Nonce': nonce }, body: 'nonce_expired' })
@@ -201,7 +202,7 @@ for (const [name, shell] of shells) {
     assert.match(server.retryKeys[0] ?? '', /^[0-9a-f]{32}$/)
   })
 
-  test('a server that joined before the power went is not made to claim again', async () => {
+  once('a server that joined before the power went is not made to claim again', async () => {
     node.document('server')
     node.write('state/steps/enr_test/redeemed', '')
     node.write('etc/rancher/k3s/token', `${server.token}\n`, 0o600)

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { DeviceServer } from '../fakes/device-server.ts'
-import { suite } from '../suite.ts'
 import { shells, template } from './box.ts'
 import { Node } from './node.ts'
+import { suiteUnder } from './under.ts'
 
 const script = template('rollcall-node.sh')
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
@@ -21,7 +21,7 @@ esac
 `
 
 for (const [name, shell] of shells) {
-  const test = suite(`rollcall-node and the system it is on, under ${name}`, { timeout: 120_000 })
+  const { test, once } = suiteUnder(name, 'rollcall-node and the system it is on,', { timeout: 120_000 })
   let server: DeviceServer
   let node: Node
 
@@ -44,6 +44,7 @@ for (const [name, shell] of shells) {
   const tools = () => (existsSync(node.path('tools')) ? node.read('tools').trim().split('\n') : [])
 
   test("another enrollment's data is removed before K3s starts, and the timeline says so; images and volumes stay", async () => {
+    node.leave('k3s.join')
     node.document('server')
     node.write('data/rollcall', 'enr_old\n')
     const gone = [
@@ -82,7 +83,8 @@ for (const [name, shell] of shells) {
     assert.ok(tools().includes('killed'))
   })
 
-  test('data that nobody knows is removed as well', async () => {
+  once('data that nobody knows is removed as well', async () => {
+    node.leave('k3s.join')
     node.document('agent')
     node.delete('data/rollcall')
     node.write('data/agent/client-kubelet.crt', 'x')
@@ -91,7 +93,8 @@ for (const [name, shell] of shells) {
     assert.match(details('k3s.join').join(), 'an installation without Rollcall')
   })
 
-  test('a new box has nothing to remove, and says nothing', async () => {
+  once('a new box has nothing to remove, and says nothing', async () => {
+    node.leave('k3s.join')
     node.document('agent')
     node.delete('data')
     await passes()
@@ -99,17 +102,20 @@ for (const [name, shell] of shells) {
     assert.is(node.read('data/rollcall'), 'enr_test\n')
   })
 
-  test('the data of this enrollment stays, however often it is installed', async () => {
+  once('the data of this enrollment stays, however often it is installed', async () => {
+    node.leave('k3s.join')
     node.document('server')
     node.write('data/server/db/state.db', 'x')
     await passes()
-    node.delete('state/steps/enr_test')
+    node.delete('state/steps/enr_test/k3s.join')
+    node.delete('state/steps/enr_test/k3s.ready')
     node.document('server')
     await passes()
     assert.is(node.read('data/server/db/state.db'), 'x')
   })
 
   test('images come with their hashes, for this machine alone', async () => {
+    node.leave('k3s.download')
     const [images, elsewhere] = ['images of this', 'images of another']
     const arch = process.arch === 'x64' ? 'amd64' : 'arm64'
     server.downloads.set('/assets/k3s-airgap-images.tar.zst', Buffer.from(images))
@@ -124,7 +130,8 @@ for (const [name, shell] of shells) {
     assert.is(node.read('data/agent/images/k3s-airgap-images.tar.zst'), images)
   })
 
-  test('an image whose hash is another is refused', async () => {
+  once('an image whose hash is another is refused', async () => {
+    node.leave('k3s.download')
     server.downloads.set('/assets/images.tar', Buffer.from('other'))
     const arch = process.arch === 'x64' ? 'amd64' : 'arm64'
     node.document('agent', { ROLLCALL_IMAGES: `${arch}=${'0'.repeat(64)}=${server.url}/assets/images.tar` })
@@ -137,7 +144,8 @@ for (const [name, shell] of shells) {
     ['9.6', 'el9'],
     ['10.1', 'el9'],
   ] as const) {
-    test(`Rocky ${version}: K3s' SELinux policy of ${release} from the mirror`, async () => {
+    once(`Rocky ${version}: K3s' SELinux policy of ${release} from the mirror`, async () => {
+      node.leave('os.update', 'k3s.download', 'k3s.install')
       server.downloads.set('/assets/policy.rpm', Buffer.from(release))
       node.write('etc/os-release', rocky(version))
       node.document('server', {
@@ -154,7 +162,8 @@ for (const [name, shell] of shells) {
     })
   }
 
-  test('without one in the mirror the install script looks for it itself', async () => {
+  once('without one in the mirror the install script looks for it itself', async () => {
+    node.leave('k3s.download', 'k3s.install')
     node.write('etc/os-release', rocky('9.6'))
     node.document('server', { ROLLCALL_OS: 'rocky', INSTALL_K3S_SELINUX_WARN: 'true' })
     await passes()
@@ -162,11 +171,13 @@ for (const [name, shell] of shells) {
   })
 
   test('opens firewalld to nodes and pods where it runs', async () => {
+    node.leave('k3s.install')
     const firewall = { ROLLCALL_PORTS: '6443/tcp 8472/udp', ROLLCALL_NETWORKS: '10.42.0.0/16 10.43.0.0/16' }
     node.document('server', firewall)
     await passes()
     assert.not(tools().some((line) => line.startsWith('firewall-cmd')))
     server.enrollment = 'enr_two'
+    node.leave('k3s.install')
     node.document('server', firewall)
     node.write('firewalld', '')
     await passes()
@@ -181,6 +192,7 @@ for (const [name, shell] of shells) {
   })
 
   test('opens ufw likewise where it is switched on, and tells why it could not', async () => {
+    node.leave('k3s.install')
     const firewall = { ROLLCALL_PORTS: '6443/tcp 2379-2380/tcp 8472/udp', ROLLCALL_NETWORKS: '10.42.0.0/16 fd00::/64' }
     const rules = ['6443/tcp', '2379:2380/tcp', '8472/udp', 'from 10.42.0.0/16', 'from fd00::/64']
     const called = () => tools().filter((line) => line.startsWith('ufw'))
@@ -189,6 +201,7 @@ for (const [name, shell] of shells) {
     await passes()
     assert.equal(called(), ['ufw status'])
     server.enrollment = 'enr_two'
+    node.leave('k3s.install')
     node.document('server', firewall)
     node.write('ufw', 'Bad source address\n')
     assert.is((await install()).code, 1)
@@ -199,7 +212,8 @@ for (const [name, shell] of shells) {
     assert.equal(called(), ['ufw status', ...rules.map((rule) => `ufw allow ${rule}`)])
   })
 
-  test('turns nm-cloud-setup off and restarts, since its routes outlive it', async () => {
+  once('turns nm-cloud-setup off and restarts, since its routes outlive it', async () => {
+    node.leave('os.update')
     node.document('server')
     node.write('nm-cloud-setup', '')
     assert.is((await install()).code, 1)
@@ -211,7 +225,8 @@ for (const [name, shell] of shells) {
     await passes()
   })
 
-  test('sets what a kubelet that protects kernel defaults wants to find', async () => {
+  once('sets what a kubelet that protects kernel defaults wants to find', async () => {
+    node.leave('k3s.install')
     node.document('server')
     node.write('etc/rancher/k3s/config.yaml', 'node-name: "sn-0001"\nprotect-kernel-defaults: "true"\n', 0o600)
     await passes()
@@ -221,6 +236,7 @@ for (const [name, shell] of shells) {
   })
 
   test('without a default route it makes one that leads nowhere, and tells K3s its address', async () => {
+    node.leave('k3s.join')
     node.document('agent')
     node.command(
       'ip',
@@ -241,7 +257,8 @@ esac
     assert.match(details('k3s.join').join(), 'there is no default route')
   })
 
-  test('K3s in a container: pulls its image, and starts the unit that Quadlet made without enabling it', async () => {
+  once('K3s in a container: pulls its image, and starts the unit that Quadlet made without enabling it', async () => {
+    node.leave('k3s.download', 'k3s.join')
     node.document('server', {
       ROLLCALL_OS: 'fcos',
       ROLLCALL_SCRIPT_URL: '',

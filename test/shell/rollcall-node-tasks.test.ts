@@ -2,9 +2,9 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { existsSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { DeviceServer } from '../fakes/device-server.ts'
-import { suite } from '../suite.ts'
 import { type Running, shells, template, until } from './box.ts'
 import { certificate, Node, nodeLine } from './node.ts'
+import { suiteUnder } from './under.ts'
 
 const script = template('rollcall-node.sh')
 const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex')
@@ -22,7 +22,7 @@ stringData: {token-id: "${id}", token-secret: "${secret}",
 `
 
 for (const [name, shell] of shells) {
-  const test = suite(`rollcall-node tasks under ${name}`, { timeout: 120_000 })
+  const { test, once } = suiteUnder(name, 'rollcall-node tasks', { timeout: 120_000 })
   let server: DeviceServer
   let node: Node
   let running: Running | undefined
@@ -53,7 +53,7 @@ for (const [name, shell] of shells) {
   }
   const told = () => (existsSync(node.path('told')) ? node.read('told') : '')
 
-  test('ends without a credential', async () => {
+  once('ends without a credential', async () => {
     node.variables('etc/rollcall/node.env', {
       ROLLCALL_URL: server.url,
       ROLLCALL_PIN: server.pin,
@@ -94,7 +94,7 @@ for (const [name, shell] of shells) {
     assert.not(existsSync(node.path('owned')))
   })
 
-  test('401: says so once, and asks seldom', async () => {
+  once('401: says so once, and asks seldom', async () => {
     server.credential = 'another'
     const { stderr } = start()
     await until(() => server.requests('/v1/tasks?wait=25').length >= 3)
@@ -118,13 +118,13 @@ for (const [name, shell] of shells) {
     }
   })
 
-  test('503: waits, then goes on where it was', async () => {
+  once('503: waits, then goes on where it was', async () => {
     server.plan('/v1/tasks?wait=25', { status: 503, body: 'busy' }, { status: 503, body: 'busy' })
     server.tasks = [create(1)]
     assert.equal(await answered(1), [`${task(1)} ok`])
   })
 
-  test('a cluster that is down: its tasks are not answered, and run when it is back', async () => {
+  once('a cluster that is down: its tasks are not answered, and run when it is back', async () => {
     node.write('down', '')
     server.tasks = [create(1)]
     const { stderr } = start()
@@ -136,7 +136,7 @@ for (const [name, shell] of shells) {
     await until(() => server.results.length === 1)
   })
 
-  test('a cluster that goes down under a batch: what it did not run is not answered', async () => {
+  once('a cluster that goes down under a batch: what it did not run is not answered', async () => {
     server.tasks = [create(1), `${task(2)} node-delete sn-0002`]
     // Looks up, then is gone.
     node.write(
@@ -149,7 +149,7 @@ for (const [name, shell] of shells) {
     assert.equal(server.results, [])
   })
 
-  test('a token becomes a Secret of usage authentication, with its end', async () => {
+  once('a token becomes a Secret of usage authentication, with its end', async () => {
     server.tasks = [`${task(1)} token-create 0a1b2c 00000000000000e1 1800000000`]
     await answered(1)
     assert.is(told(), `## apply\n${secretOf('0a1b2c', '00000000000000e1')}`)
@@ -192,7 +192,7 @@ for (const [name, shell] of shells) {
     assert.is(server.results[3], `${task(5)} fail error: it holds sn-0002`)
   })
 
-  test('no secret is an argument, nor said', async () => {
+  once('no secret is an argument, nor said', async () => {
     server.tasks = [create(1), `${task(2)} token-delete aaaaa2`]
     const { stderr } = start()
     await until(() => server.results.length === 2)
@@ -202,7 +202,7 @@ for (const [name, shell] of shells) {
     }
   })
 
-  test('a ban keeps one name from writing, and no other', async () => {
+  once('a ban keeps one name from writing, and no other', async () => {
     server.tasks = [`${task(1)} node-ban sn-0002`]
     await answered(1)
     assert.match(told(), `request.userInfo.username == 'system:node:sn-0002'`)
@@ -232,13 +232,13 @@ for (const [name, shell] of shells) {
     assert.equal(server.sightings[1]?.nodes, [{ name: 'sn-0001', ready: false, version: 'v1.36.3+k3s1' }])
   })
 
-  test('tells it again when the server was away', async () => {
+  once('tells it again when the server was away', async () => {
     server.plan('/v1/nodes', { status: 503, body: 'busy' }, { fault: 'lost' })
     start()
     await until(() => server.sightings.length === 2)
   })
 
-  test('a cluster without Nodes is told as one', async () => {
+  once('a cluster without Nodes is told as one', async () => {
     node.write('nodes', '')
     start()
     await until(() => server.sightings.length === 1)
@@ -275,24 +275,27 @@ for (const [name, shell] of shells) {
     assert.is(server.sightings[0]?.ca_hash, sha256(new X509Certificate(stdout).raw))
   })
 
-  test('what the roll gives it for its cluster is put where K3s finds it, for root alone, and is not asked for again', async () => {
-    server.manifests = 'kind: Namespace\n'
-    server.plan('/v1/manifests', { status: 503, body: 'busy' })
-    start()
-    await until(() => server.requests('/v1/tasks?wait=25').length >= 4)
-    const file = 'data/server/manifests/rollcall.yaml'
-    assert.is(node.read(file), 'kind: Namespace\n')
-    assert.is(statSync(node.path(file)).mode & 0o777, 0o600)
-    assert.is(server.requests('/v1/manifests').length, 2)
-  })
+  once(
+    'what the roll gives it for its cluster is put where K3s finds it, for root alone, and is not asked for again',
+    async () => {
+      server.manifests = 'kind: Namespace\n'
+      server.plan('/v1/manifests', { status: 503, body: 'busy' })
+      start()
+      await until(() => server.requests('/v1/tasks?wait=25').length >= 4)
+      const file = 'data/server/manifests/rollcall.yaml'
+      assert.is(node.read(file), 'kind: Namespace\n')
+      assert.is(statSync(node.path(file)).mode & 0o777, 0o600)
+      assert.is(server.requests('/v1/manifests').length, 2)
+    },
+  )
 
-  test('a server that is given none does not ask at each poll', async () => {
+  once('a server that is given none does not ask at each poll', async () => {
     start()
     await until(() => server.requests('/v1/tasks?wait=25').length >= 4)
     assert.is(server.requests('/v1/manifests').length, 1)
   })
 
-  test('the kubeconfig leaves the node when the server asks for it, and then once', async () => {
+  once('the kubeconfig leaves the node when the server asks for it, and then once', async () => {
     node.write('etc/rancher/k3s/k3s.yaml', 'apiVersion: v1\n', 0o600)
     start()
     await until(() => server.requests('/v1/tasks?wait=25').length >= 2)

@@ -1,16 +1,15 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { DeviceServer } from '../fakes/device-server.ts'
-import { suite } from '../suite.ts'
 import { shells, template } from './box.ts'
-import { Node } from './node.ts'
+import { Node, steps } from './node.ts'
+import { suiteUnder } from './under.ts'
 
 const script = template('rollcall-node.sh')
-const steps = ['clock', 'document.applied', 'os.update', 'k3s.download', 'k3s.install', 'k3s.join', 'k3s.ready']
 const timeout = 120_000
 
 for (const [name, shell] of shells) {
-  const test = suite(`rollcall-node install under ${name}`, { timeout })
+  const { test, once } = suiteUnder(name, 'rollcall-node install', { timeout })
   let server: DeviceServer
   let node: Node
 
@@ -51,7 +50,7 @@ for (const [name, shell] of shells) {
     assert.not(existsSync(node.path('state/applied')))
   })
 
-  test('waits while this boot has claimed another document than the one on the disk', async () => {
+  once('waits while this boot has claimed another document than the one on the disk', async () => {
     node.document('server')
     node.write('run/enrollment', 'enr_new\n')
     const { code, stderr } = await install()
@@ -71,7 +70,8 @@ for (const [name, shell] of shells) {
     assert.not(existsSync(node.path('usr/bin/k3s')))
   })
 
-  test('runs no install script that changed on the disk, and fetches it again', async () => {
+  once('runs no install script that changed on the disk, and fetches it again', async () => {
+    node.leave('k3s.install')
     node.document('server')
     node.write('state/steps/enr_test/k3s.download', '')
     node.write('state/install.sh', '#!/bin/sh\necho changed >"$BOX/installer.runs"\n', 0o700)
@@ -94,6 +94,7 @@ for (const [name, shell] of shells) {
   })
 
   test('the installer sees its variables and no secret', async () => {
+    node.leave('k3s.install')
     node.document('server', { INSTALL_K3S_EXEC: "server it's 100% $HOME" })
     await passes()
     assert.is(
@@ -110,7 +111,7 @@ for (const [name, shell] of shells) {
     assert.is(node.read('installer.args'), '0\n')
   })
 
-  test('what it writes is for root alone, what programs need is not', async () => {
+  once('what it writes is for root alone, what programs need is not', async () => {
     node.document('server')
     await passes()
     assert.is(mode('etc/rancher/k3s/token'), 0o600)
@@ -120,7 +121,7 @@ for (const [name, shell] of shells) {
     assert.is(mode('installer.env'), 0o644)
   })
 
-  test('once ready, a further start asks nothing of anybody', async () => {
+  once('once ready, a further start asks nothing of anybody', async () => {
     node.document('server')
     await passes()
     const before = server.seen.length
@@ -129,7 +130,7 @@ for (const [name, shell] of shells) {
     assert.is(node.read('installer.runs'), 'x\n')
   })
 
-  test('a new enrollment takes all steps again', async () => {
+  once('a new enrollment takes all steps again', async () => {
     node.document('server')
     await passes()
     server.enrollment = 'enr_second'
@@ -141,6 +142,7 @@ for (const [name, shell] of shells) {
   })
 
   test('a download that breaks off is gone on with', async () => {
+    node.leave('k3s.download')
     node.document('server')
     server.plan('/assets/k3s', { fault: 'half' })
     await passes()
@@ -148,7 +150,8 @@ for (const [name, shell] of shells) {
     assert.match(second?.headers.range ?? '', /^bytes=[1-9]\d*-$/)
   })
 
-  test('where the admin allowed it, what is not pinned is installed, and said to be so', async () => {
+  once('where the admin allowed it, what is not pinned is installed, and said to be so', async () => {
+    node.leave('k3s.download')
     node.document('server', {
       ROLLCALL_SCRIPT_SHA256: '',
       ROLLCALL_BINARY_SHA256_amd64: '',
@@ -158,7 +161,7 @@ for (const [name, shell] of shells) {
     assert.is(detail('k3s.download', 'ok'), 'not pinned')
   })
 
-  test('an Ignition system brings K3s and its unit itself', async () => {
+  once('an Ignition system brings K3s and its unit itself', async () => {
     node.document('agent', {
       ROLLCALL_OS: 'fcos',
       ROLLCALL_SCRIPT_URL: '',
@@ -174,7 +177,8 @@ for (const [name, shell] of shells) {
     assert.match(node.read('systemctl'), 'daemon-reload\n')
   })
 
-  test('updates and restarts once where it must, then goes on', async () => {
+  once('updates and restarts once where it must, then goes on', async () => {
+    node.leave('os.update', 'k3s.install')
     node.document('server', { ROLLCALL_OS: 'rocky', ROLLCALL_UPDATE: '1', ROLLCALL_PACKAGES: 'chrony vim' })
     node.command('needs-restarting', '#!/bin/sh\nexit 1\n')
     assert.is((await install()).code, 1)
@@ -189,6 +193,7 @@ for (const [name, shell] of shells) {
   })
 
   test('a failing update is reported once with its last words, however often it is tried', async () => {
+    node.leave('os.update', 'k3s.install')
     node.document('server', { ROLLCALL_UPDATE: '1' })
     node.command('dnf', '#!/bin/sh\necho "no \\"mirror\\" \\\\ there" >&2\nexit 1\n')
     assert.is((await install()).code, 1)
@@ -199,7 +204,7 @@ for (const [name, shell] of shells) {
     assert.not(installed())
   })
 
-  test('a server that takes no reports holds nothing up; they come later, in order', async () => {
+  once('a server that takes no reports holds nothing up; they come later, in order', async () => {
     node.document('server')
     server.plan(
       `/v1/report/${server.reportToken}`,
@@ -217,6 +222,7 @@ for (const [name, shell] of shells) {
   })
 
   test('half a report that a power cut left is passed over', async () => {
+    node.leave('clock')
     node.document('server')
     node.write('state/steps/enr_test/queue', '{"step":"clock","result":"start"}\n{"step":"clo')
     await passes()
@@ -224,6 +230,7 @@ for (const [name, shell] of shells) {
   })
 
   test('steps the clock by the server', async () => {
+    node.leave('clock')
     node.document('agent')
     node.write('offset', '-1700000000')
     await passes()
