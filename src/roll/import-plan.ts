@@ -117,7 +117,12 @@ function planUpdate({ input, pin, known, places, mayLower }: PlanInput, before: 
   const moves = next.cluster_id !== old.cluster_id
   const from = placement(old, was.profile, was.cluster)
   const to = placement(next, profile, cluster)
-  const wrong = isDeepStrictEqual(from, to) ? undefined : misplaced(next, profile, cluster)
+  const stays =
+    !moves &&
+    from.role === to.role &&
+    from.minAssurance === to.minAssurance &&
+    from.profileMinimum === to.profileMinimum
+  const wrong = stays ? undefined : misplaced(next, profile, cluster)
   if (wrong) return wrong
   if (!mayLower && lowers(from, to)) return refused('lowering it needs scope admin', 'min_assurance')
   if (known.live && (moves || from.role !== to.role)) {
@@ -131,8 +136,15 @@ function planUpdate({ input, pin, known, places, mayLower }: PlanInput, before: 
   }
   const rename = next.hostname !== old.hostname || moves
   if (moves && !known.enrolled && !next.hostname_given) next.hostname = null
-  if (!rekey && isDeepStrictEqual(next, old)) return { kind: 'unchanged' }
+  if (!rekey && isSame(next, old)) return { kind: 'unchanged' }
   return { kind: 'update', next, rename, pin: rekey }
+}
+
+// What the line does not give is the very same value: only the few members that it gives are looked into.
+function isSame(next: Columns, old: Columns): boolean {
+  return (Object.keys(next) as (keyof Columns)[]).every(
+    (name) => next[name] === old[name] || isDeepStrictEqual(next[name], old[name]),
+  )
 }
 
 /** What a line says over what was. Labels and variables are merged: a file with one column of them says nothing of the others. */

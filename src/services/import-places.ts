@@ -4,7 +4,8 @@ import type { Drizzle } from '../store/database.ts'
 import { type ClusterTraits, type ProfileTraits, placementClusters, placementProfiles } from '../store/placements.ts'
 
 type Named = {
-  record: { profile?: string | undefined; cluster?: string | undefined }
+  profile: string | null
+  cluster: string | null
   device: { profile_id: string; cluster_id: string | null } | null
 }
 
@@ -18,11 +19,11 @@ export function importPlaces(tx: Drizzle) {
     /** Reads what these lines, and the devices they are about, name for the first time. */
     async learn(rows: readonly Named[]): Promise<void> {
       await profiles.learn(
-        rows.map((r) => r.record.profile),
+        rows.map((r) => r.profile),
         rows.map((r) => r.device?.profile_id),
       )
       await clusters.learn(
-        rows.map((r) => r.record.cluster),
+        rows.map((r) => r.cluster),
         rows.map((r) => r.device?.cluster_id),
       )
     },
@@ -52,8 +53,8 @@ class Shelf<T extends { id: string; name: string }> {
     return name === undefined ? this.#byId.get(id ?? '') : this.#byName.get(name)
   }
 
-  async learn(names: readonly (string | undefined)[], ids: readonly (string | null | undefined)[]): Promise<void> {
-    const newNames = [...new Set(names)].filter((name) => name !== undefined && !this.#byName.has(name)) as string[]
+  async learn(names: readonly (string | null)[], ids: readonly (string | null | undefined)[]): Promise<void> {
+    const newNames = [...new Set(names)].filter((name) => name !== null && !this.#byName.has(name)) as string[]
     for (const name of newNames) this.#byName.set(name, undefined)
     for (const item of await this.#read({ names: newNames })) {
       this.#byName.set(item.name, item)
