@@ -164,7 +164,7 @@ export const devices = pgTable(
     id: text().primaryKey(),
     serial: text().notNull(),
     /** `serial` in lower case: what a claim is matched by. */
-    serialKey: text().notNull().unique('devices_serial_key'),
+    serialKey: text().notNull(),
     profileId: text()
       .notNull()
       .references(() => profiles.id),
@@ -189,13 +189,16 @@ export const devices = pgTable(
     reenrollGranted: boolean().notNull().default(false),
     mustRejoin: boolean().notNull().default(false),
     /** Set while it is the one server of a SQLite cluster: unique, so that a second one cannot be. */
-    soleServerOf: text().unique('devices_sole_server_of'),
+    soleServerOf: text(),
     armedUntil: at(),
     version: integer().notNull().default(1),
     createdAt: at().notNull(),
     updatedAt: at().notNull(),
   },
   (t) => [
+    // Of this operator class so that it serves equality and the beginnings that lists ask for, whatever the database's collation.
+    uniqueIndex('devices_serial_key').on(t.serialKey.op('text_pattern_ops')),
+    uniqueIndex('devices_sole_server_of').on(t.soleServerOf).where(sql`${t.soleServerOf} is not null`),
     unique('devices_hostname').on(t.clusterId, t.hostname),
     check(
       'devices_state',
@@ -206,7 +209,6 @@ export const devices = pgTable(
     index('devices_by_state').on(t.state, t.id),
     index('devices_by_cluster').on(t.clusterId, t.id),
     index('devices_by_profile').on(t.profileId, t.id),
-    index('devices_by_serial_prefix').on(sql`${t.serialKey} text_pattern_ops`),
   ],
 )
 
@@ -319,9 +321,8 @@ export const events = pgTable(
   'events',
   {
     id: identity(),
-    deviceId: text()
-      .notNull()
-      .references(() => devices.id),
+    /** A device's id: no foreign key, since devices are never deleted, and each claim, report and line of an import would pay for it. */
+    deviceId: text().notNull(),
     enrollmentId: text(),
     at: at().notNull(),
     /** server, node, cloud-init, phone-home, admin */

@@ -227,6 +227,42 @@ test('gives derived hostnames in the order of the lines, and refuses a given one
   )
 })
 
+test('says in a dry run what comes of it, however far apart the lines stand that want one hostname', async () => {
+  await addCluster(desk.world, { name: 'far' })
+  await send(csv('serial,profile,cluster,hostname', 'Far 0,edge,far,first'), { as: 'admin' })
+  const between = Array.from({ length: 4_500 }, (_, i) => `Between ${i},edge,,`)
+  const file = csv(
+    'serial,profile,cluster,hostname',
+    'Far 0,edge,far,second',
+    'Far/1,edge,far,',
+    ...between.slice(0, 2_200),
+    'Far 2,edge,far,second',
+    'Far+1,edge,far,',
+    ...between.slice(2_200),
+    'Far 3,edge,far,first',
+    'Far 4,edge,far,far-1',
+  )
+  const taken = (line: number, serial: string, name: string) => ({
+    line,
+    serial,
+    reason: `hostname: another device of the cluster has ${name}, or had it`,
+  })
+  const outcome = {
+    ...nothing,
+    created: 4_502,
+    updated: 1,
+    refused: [taken(2_204, 'Far 2', 'second'), taken(4_506, 'Far 3', 'first'), taken(4_507, 'Far 4', 'far-1')],
+    refused_total: 3,
+  }
+  assert.equal((await send(file, { query: 'dry_run=true' })).body, outcome)
+  assert.is((await device('Far 0')).hostname, 'first')
+  assert.equal((await send(file, { query: 'partial=true' })).body, outcome)
+  assert.equal(
+    [(await device('Far 0')).hostname, (await device('Far/1')).hostname, (await device('Far+1')).hostname],
+    ['second', 'far-1', 'far-1-68ed'],
+  )
+})
+
 test('a repeat with the same Idempotency-Key is answered the same and does nothing', async () => {
   const headers = { 'idempotency-key': 'imp-1' }
   const first = await send(csv('serial,profile', 'idem-1,edge'), { headers })
