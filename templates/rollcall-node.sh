@@ -411,11 +411,7 @@ k3s_join() {
     fi
     sleep $((n < 10 ? 1 : 5))
   done
-  [ "$ROLLCALL_ROLE" = server ] || return 0
-  # Everybody else waits for the CA's hash; should this server be away, the service tells it later.
-  n=0
-  until { observe && [ "$status" = 204 ]; } || [ "$n" -ge 10 ]; do n=$((n + 1)) && sleep 2; done
-  run systemctl enable rollcall-node && run systemctl --no-block restart rollcall-node
+  [ "$ROLLCALL_ROLE" = agent ] || begin_tasks
 }
 
 claim_again() {

@@ -46,9 +46,15 @@ redeem() {
 
 # Who begins a cluster is known only now: with embedded etcd it is told to K3s in a file of its own.
 begin() {
-  case $ROLLCALL_DATASTORE/$(header rollcall-start) in
+  start=$(header rollcall-start)
+  # An own template may be too old to name the datastore.
+  case ${ROLLCALL_DATASTORE:-${start:+embedded-etcd}}/$start in
     embedded-etcd/init) first='cluster-init: "true"' ;;
-    embedded-etcd/join) first="server: \"$ROLLCALL_API\"" ;;
+    embedded-etcd/join)
+      DETAIL='the document does not say ROLLCALL_API'
+      [ -n "$ROLLCALL_API" ] || return 1
+      first="server: \"$ROLLCALL_API\""
+      ;;
     embedded-etcd/*) DETAIL='the server did not say how to start embedded etcd' && return 1 ;;
     *) return 0 ;;
   esac
@@ -74,6 +80,22 @@ url = "$ROLLCALL_URL/v1/join"
 header = "Authorization: Bearer $ROLLCALL_JOIN"
 $extra
 END
+}
+
+# Tells what everybody else waits for, the CA's hash; should the server be away, the service does it later. Its unit comes with the document, but for an
+# own template that is older than it.
+begin_tasks() {
+  DETAIL='the document has no ROLLCALL_NODE: this server runs no tasks'
+  [ -n "$ROLLCALL_NODE" ] || return 0
+  DETAIL='' n=0
+  until { observe && [ "$status" = 204 ]; } || [ "$n" -ge 10 ]; do n=$((n + 1)) && sleep 2; done
+  service=$ETC/systemd/system/rollcall-node.service
+  if [ ! -e "$service" ]; then
+    mkdir -p "${service%/*}"
+    printf '%s\n' '[Unit]' 'After=network-online.target k3s.service' '[Service]' "ExecStart=$0 tasks" 'Restart=always' 'RestartSec=30' \
+      '[Install]' 'WantedBy=multi-user.target' | keep "$service" && run systemctl daemon-reload || return
+  fi
+  run systemctl enable rollcall-node && run systemctl --no-block restart rollcall-node
 }
 
 shown='' shown_at=-99 looked=-99 wished=-9999 noted=''

@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts'
 import { type Builtins, type CompiledDocument, compileDocument } from './compile.ts'
 import type { LintProblem } from './input.ts'
+import { lintNeeds } from './lint-needs.ts'
 import { lintPaths } from './lint-paths.ts'
 import type { Builtin, ProfileSpec, Role } from './profile.ts'
 import { sampleInput } from './sample.ts'
@@ -29,7 +30,9 @@ export function lintTemplate(spec: ProfileSpec, builtins: Builtins): LintProblem
   if (paths.length > 0) return paths.map(error)
   const own = lintRole(compiled.made, spec, spec.role)
   const other = lintRole(compiled.made, spec, spec.role === 'server' ? 'agent' : 'server')
-  return [...own, ...other.filter(({ message }) => !own.some((problem) => message.endsWith(problem.message)))]
+  const further = other.filter(({ message }) => !own.some((problem) => message.endsWith(problem.message)))
+  const needs = typeof spec.template === 'string' ? [] : lintNeeds(compiled.made.program, spec.role)
+  return [...own, ...further, ...needs]
 }
 
 /** Of the profile's own role, what is wrong is an error; a device may be given the other one, too. */

@@ -71,6 +71,24 @@ test('warns of what is wrong for the other role alone', () => {
   assert.is(told('{{#if (eq role "server")}}\nhostnam: a\n{{else}}\nhostname: a\n{{/if}}'), 'warning unknown_key')
 })
 
+test('warns of what the installer reads and a copy of a built-in template does not write, and of nothing in a whole copy', () => {
+  for (const system of systems) {
+    for (const role of roles) {
+      const document = system === 'fcos' || system === 'flatcar' ? 'ignition' : 'cloud-init'
+      const copy = (source: string) =>
+        lintTemplate(ProfileSpec.parse({ name: 'p', document, role, template: { source } }), builtins)
+      const whole = builtins.documents[`builtin:${system}`]
+      assert.equal(copy(whole), [], `${system} ${role}`)
+      // As templates were before servers ran tasks.
+      const old = whole.replace(/^.*secret\.node\}\}\n/m, '').replace(/^.*firewall\.ports.*\n/m, '')
+      assert.equal(
+        copy(old).map(({ severity, code, message }) => `${severity} ${code} ${message.split(' ', 1)[0]}`),
+        ['warning not_written k3s.firewall.ports', ...(role === 'server' ? ['warning not_written secret.node'] : [])],
+      )
+    }
+  }
+})
+
 test('warns of values that are written bare', () => {
   assert.is(told('hostname: {{device.hostname}}'), 'warning unquoted_value')
   assert.is(told('runcmd:\n  - [echo, {{device.note}}]'), 'warning unquoted_value')

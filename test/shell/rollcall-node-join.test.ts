@@ -175,6 +175,41 @@ for (const [name, shell] of shells) {
     assert.is(detail('k3s.ready', 'ok'), 'nodes ready 0/0, pods not running 0')
   })
 
+  once('a template older than the service: it is made, and left alone where there is one', async () => {
+    const unit = 'etc/systemd/system/rollcall-node.service'
+    node.document('server')
+    await passes()
+    assert.match(node.read(unit), `\nExecStart=${script} tasks\n`)
+    assert.match(node.read('systemctl'), 'daemon-reload\nenable rollcall-node\n--no-block restart rollcall-node\n')
+    node.write(unit, 'of the document')
+    node.delete('state/steps/enr_test/k3s.join')
+    node.delete('state/steps/enr_test/k3s.ready')
+    node.document('server')
+    await passes()
+    assert.is(node.read(unit), 'of the document')
+  })
+
+  once('a template older than node credentials: it joins, and the timeline says what it lacks', async () => {
+    node.document('server')
+    node.write('etc/rollcall/node.env', node.read('etc/rollcall/node.env').replace(/^ROLLCALL_NODE=.*\n/m, ''))
+    await passes()
+    assert.match(detail('k3s.join', 'ok'), 'has no ROLLCALL_NODE: this server runs no tasks')
+    assert.is(server.requests('/v1/nodes').length, 0)
+    assert.not(node.read('systemctl').includes('enable rollcall-node'))
+  })
+
+  once('a template too old to name the datastore: embedded etcd begins as the server says, or not at all', async () => {
+    const begins = 'etc/rancher/k3s/config.yaml.d/50-rollcall.yaml'
+    node.document('server')
+    server.start = 'join'
+    assert.is((await install()).code, 1)
+    assert.match(detail('k3s.join', 'fail'), 'does not say ROLLCALL_API')
+    assert.not(existsSync(node.path('active')))
+    server.start = 'init'
+    await passes()
+    assert.is(node.read(begins), 'cluster-init: "true"\n')
+  })
+
   test('a lost answer to the proof is asked for again with the same bytes', async () => {
     node.document('server')
     server.plan('/v1/join', { fault: 'lost' }, { fault: 'half' })
