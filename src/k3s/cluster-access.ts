@@ -1,5 +1,5 @@
-import { X509Certificate } from 'node:crypto'
 import type { FieldError } from '../errors.ts'
+import { isAuthority } from './authority.ts'
 import type { ClusterAccess, ClusterSpec } from './cluster.ts'
 
 /** What is wrong with a cluster that Rollcall is to reach by its API, by path. No reason repeats what was given: the token is secret. */
@@ -22,19 +22,7 @@ function endpointErrors({ endpoint }: ClusterAccess): FieldError[] {
   return [{ path: 'access.endpoint', reason: 'takes no user, query or fragment' }]
 }
 
-const pem = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g
-
-// Node takes what it cannot read for no authority at all, and then says something else.
 function caErrors({ ca }: ClusterAccess): FieldError[] {
-  const all = ca.match(pem) ?? []
-  if (all.length > 0 && ca.replace(pem, '').trim() === '' && all.every(isCertificate)) return []
+  if (isAuthority(ca)) return []
   return [{ path: 'access.ca', reason: 'must be PEM certificates and nothing else' }]
-}
-
-function isCertificate(text: string): boolean {
-  try {
-    return new X509Certificate(text).raw.length > 0
-  } catch {
-    return false
-  }
 }

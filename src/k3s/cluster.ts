@@ -35,7 +35,11 @@ const chartVersion = z.string().regex(/^v?\d{1,3}\.\d{1,3}\.\d{1,3}$/, 'a versio
 /** A Rancher that the cluster becomes part of. */
 export const RancherImport = z.strictObject({
   url: webUrl.describe('Of the Rancher, e.g. https://rancher.example.net'),
-  token: z.string().min(1).max(512).optional().describe('API token (`token-…:…`): the cluster is made there by it'),
+  token: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,512}$/, 'printable characters without blanks, at most 512')
+    .optional()
+    .describe('API token (`token-…:…`): the cluster is made there by it'),
   manifest_url: webUrl.optional().describe('Of a cluster that was made there by hand, instead of a token'),
   ca: z.string().max(65_536).optional().describe('PEM, where its certificate is from a private authority'),
 })

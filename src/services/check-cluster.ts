@@ -5,7 +5,7 @@ import type { ClusterSpec } from '../k3s/cluster.ts'
 import { checkAccess } from '../k3s/cluster-access.ts'
 import { checkDatastore } from '../k3s/datastore.ts'
 import { checkLoadBalancer } from '../k3s/load-balancer.ts'
-import { checkRancherInstall } from '../k3s/rancher.ts'
+import { checkRancherImport, checkRancherInstall } from '../k3s/rancher.ts'
 import { checkRegistries } from '../k3s/registries.ts'
 import { checkSettings } from '../k3s/settings.ts'
 import type { Drizzle } from '../store/database.ts'
@@ -56,9 +56,7 @@ function managedErrors({ datastore }: ClusterSpec, managed: Deps['managed']): Fi
 
 function rancherErrors({ rancher, version }: ClusterSpec): FieldError[] {
   if (rancher?.install) return checkRancherInstall(rancher.install, version)
-  const { token, manifest_url } = rancher?.import ?? {}
-  if (!rancher || (token === undefined) !== (manifest_url === undefined)) return []
-  return [{ path: 'rancher.import', reason: 'give either a token or a manifest_url' }]
+  return rancher?.import ? checkRancherImport(rancher.import) : []
 }
 
 // Further servers of an embedded etcd join through it; those of other kinds meet in their datastore.

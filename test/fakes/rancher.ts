@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { makeCa, makeLeaf, newKey } from '../../src/tls/certificates.ts'
@@ -13,6 +14,10 @@ export class FakeRancher {
   broken: number | undefined
   /** Where it says that manifests are. */
   place = '/v3/import'
+  /** What it says of that instead, whatever that is. */
+  says: unknown
+  /** How it answers requests for manifests instead. */
+  serve: ((response: ServerResponse) => void) | undefined
   ca = ''
   url = ''
   #server: Server | undefined
@@ -25,6 +30,7 @@ export class FakeRancher {
       let body = ''
       request.on('data', (chunk) => (body += chunk))
       request.on('end', () => {
+        if (rancher.serve && request.url?.includes('/import/')) return rancher.serve(response)
         const { status, text } = rancher.#answer(
           `${request.method} ${request.url}`,
           request.headers.authorization,
@@ -69,5 +75,8 @@ export class FakeRancher {
     return json({ type: 'error' }, 404)
   }
 
-  #registration = (id: string) => ({ id: 'r', manifestUrl: `${this.url}${this.place}/secret_${id}.yaml` })
+  #registration = (id: string) => ({
+    id: 'r',
+    manifestUrl: this.says ?? `${this.url}${this.place}/secret_${id}.yaml`,
+  })
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import YAML from 'yaml'
 import { RancherInstall } from '../../src/k3s/cluster.ts'
-import { checkRancherInstall, rancherManifests } from '../../src/k3s/rancher.ts'
+import { checkRancherImport, checkRancherInstall, rancherManifests } from '../../src/k3s/rancher.ts'
 import { suite } from '../suite.ts'
 
 const test = suite('Rancher')
@@ -15,6 +15,23 @@ const install = (change: object = {}) =>
   })
 const paths = (change: object, version = 'v1.36.3+k3s1') =>
   checkRancherInstall(install(change), version).map(({ path }) => path)
+
+const url = 'https://rancher.example.net/base'
+const imports = (change: object) =>
+  checkRancherImport({ url, ...change }).map(({ path, reason }) => `${path}: ${reason}`)
+
+test('refuses an import that has no way to its manifest, or two, or one that leads elsewhere', () => {
+  assert.deepEqual(imports({}), ['rancher.import: give either a token or a manifest_url'])
+  const manifest_url = 'https://rancher.example.net/v3/import/secret_c-1.yaml'
+  assert.equal(imports({ token: 'token-a:b', manifest_url }).length, 1)
+  const elsewhere = imports({ manifest_url: manifest_url.replace('.net', '.org') })
+  assert.match(elsewhere.join(), /^rancher.import.manifest_url: is elsewhere \(rancher.example.org\)/)
+  assert.doesNotMatch(elsewhere.join(), /secret_/)
+  assert.match(imports({ url: 'https://a:b@rancher.example.net', token: 't' }).join(), /\.url: takes no user/)
+  assert.match(imports({ token: 't', ca: 'none' }).join(), /\.ca: must be PEM/)
+  assert.deepEqual(imports({ manifest_url }), [])
+  assert.deepEqual(imports({ token: 'token-a:b' }), [])
+})
 
 test('refuses a Rancher that does not support the cluster’s Kubernetes, unless the admin insists', () => {
   assert.deepEqual(paths({ version: '2.14.3' }), ['rancher.install.version'])
