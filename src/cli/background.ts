@@ -2,6 +2,7 @@ import type { Metrics } from '../http/ops/metrics.ts'
 import { startAccessRunner } from '../services/access-runner.ts'
 import type { Context } from '../services/context.ts'
 import { startUpgradeFollower } from '../services/follow-upgrades.ts'
+import { startLockWatch } from '../services/lock-watch.ts'
 import { startLoginSweeper } from '../services/login-sweeper.ts'
 import { startObserver } from '../services/observer.ts'
 import type { TaskPolls } from '../services/poll-tasks.ts'
@@ -14,6 +15,7 @@ export function startBackground(context: Context, polls: TaskPolls, metrics: Met
   const parts = [
     startSweeper(context),
     startLoginSweeper(context),
+    startLockWatch(context),
     startUpgradeFollower(context),
     startObserver(context),
     startAccessRunner(context),

@@ -44,9 +44,13 @@ export async function prepareManaged(config: Config, store: Parts, log: Logger, 
   const { managed, embedded } = store
   if (!managed) return
   if (embedded) await certify(config, embedded, store.tls, now)
-  await managed.ready().catch((error: Error) => {
-    log.error({ err: { message: error.message } }, 'managed datastores cannot be used yet')
-  })
+  try {
+    await managed.ready()
+    await embedded?.closeAdvisoryLocks(clustersDatabase)
+    for (const { text } of await managed.warnings()) log.warn(`managed datastores: ${text}`)
+  } catch (error) {
+    log.error({ err: { message: (error as Error).message } }, 'managed datastores cannot be used yet')
+  }
   if (embedded && !embedded.hasUnit()) {
     log.warn(
       'clusters depend on the embedded PostgreSQL, which stays up when this process ends: run `rollcall postgres` as a unit of its own, or systemd ends it with this one',

@@ -63,6 +63,8 @@ export function openOwnPostgres(config: Config, use: 'unit' | 'guest', say: (mes
     port: config.postgres.port,
     use,
     stays: config.datastore !== undefined,
+    // Room for longer than a node takes to be noticed that fills it (services/lock-watch.ts); 30 MB.
+    ...(config.datastore ? { settings: { max_locks_per_transaction: '256' } } : {}),
     door: doorOf(config),
     certificate: () => makeSelfSigned(['localhost', '127.0.0.1', '::1'], unixTime()),
     say,

@@ -10,6 +10,8 @@ export type Session = {
   /** Another role than our own */
   login?: { user: string; password: string }
   max: number
+  /** It is not given back for being idle, and waits for less than the others. */
+  lasts?: boolean
 }
 
 /** Seconds after which an idle connection is given back. */
@@ -25,7 +27,7 @@ const patience = {
 } as const
 
 /** Opens a small pool beside the roll's own: for the clusters' database, or as another role. Connects when first used. */
-export function connect({ url, connection }: OwnServer, { database, login, max }: Session): Sql {
+export function connect({ url, connection }: OwnServer, { database, login, max, lasts = false }: Session): Sql {
   const settings = {
     ...connection.connection,
     ...patience,
@@ -39,7 +41,7 @@ export function connect({ url, connection }: OwnServer, { database, login, max }
     ...connection,
     ...(database === undefined ? {} : { database }),
     ...login,
-    idle_timeout: idle,
+    ...(lasts ? {} : { idle_timeout: idle }),
     // Names of a cluster's own types are none of our business.
     fetch_types: false,
     connection: settings,

@@ -34,12 +34,16 @@ export async function fenceRole(sql: Sql, role: string): Promise<void> {
 // It waits for a transaction of the node's that changed the same row; ending its sessions lets ours through.
 async function forbidLogin(sql: Sql, role: string): Promise<void> {
   const forbidden = settled(() => sql.unsafe(`alter role ${role} nologin`)).then(() => true)
+  // It may fail while sessions are ended: whoever waits next hears of it.
+  forbidden.catch(() => {})
   while (!(await Promise.race([forbidden, sleep(siege, false)]))) await endSessions(sql, role)
 }
 
 /** @returns how many were found, not how many are left */
 async function endSessions(sql: Sql, role: string): Promise<number> {
-  return (await sql`select pg_terminate_backend(pid) from pg_stat_activity where usename = ${role}`).length
+  return (
+    await settled(async () => sql`select pg_terminate_backend(pid) from pg_stat_activity where usename = ${role}`)
+  ).length
 }
 
 type Arriving = { pid: number; transaction: string }
@@ -49,9 +53,11 @@ type Arriving = { pid: number; transaction: string }
  * asked for its right to log in before we took it shows its name a moment later.
  */
 async function beingLetIn(sql: Sql): Promise<Arriving[]> {
-  return sql<Arriving[]>`
+  return settled(
+    async () => sql<Arriving[]>`
     select l.pid, l.virtualtransaction as transaction from pg_locks l left join pg_stat_activity a on a.pid = l.pid
-    where l.locktype = 'virtualxid' and a.usesysid is null and coalesce(a.backend_type, 'client backend') = 'client backend'`
+    where l.locktype = 'virtualxid' and a.usesysid is null and coalesce(a.backend_type, 'client backend') = 'client backend'`,
+  )
 }
 
 async function anyStillArrives(sql: Sql, arriving: readonly Arriving[]): Promise<boolean> {
@@ -61,5 +67,5 @@ async function anyStillArrives(sql: Sql, arriving: readonly Arriving[]): Promise
 }
 
 async function exists(sql: Sql, role: string): Promise<boolean> {
-  return (await sql`select from pg_roles where rolname = ${role}`).length > 0
+  return (await settled(async () => sql`select from pg_roles where rolname = ${role}`)).length > 0
 }

@@ -1,4 +1,6 @@
 import type { Readable } from 'node:stream'
+import type { Finding } from './finding.ts'
+import type { LockWatch } from './lock-watch.ts'
 import type { Observer } from './observer.ts'
 
 /** The row that K3s keeps its CA keys in (reference: K3s pkg/cluster/storage.go), as last committed. */
@@ -15,6 +17,8 @@ export type ManagedDatastore = {
   readonly ca: string
   /** For reads under the guard (guard.ts), and nothing else. */
   readonly observer: Observer
+  /** Who holds too many of Postgres' locks is ended at each look. */
+  readonly locks: LockWatch
   /**
    * What all clusters share is there: database, group of nodes, observer. Made at the first call of a process.
    * @throws Unusable with a sentence for the admin, e.g. if our role lacks CREATEROLE
@@ -26,6 +30,8 @@ export type ManagedDatastore = {
    * @throws AppError `invalid` at `datastore.kind`, with plain words for what is wrong
    */
   check: (serverNodes: number) => Promise<void>
+  /** What is not as it should be, and no reason to refuse a cluster. */
+  warnings: () => Promise<Finding[]>
   /** Makes a cluster's schema and its owner role. */
   declare: (clusterId: string) => Promise<void>
   /** Makes a node's login, or makes it good again with this password. */

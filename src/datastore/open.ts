@@ -4,6 +4,7 @@ import { checkAddress } from './check-address.ts'
 import { connect, type OwnServer } from './connect.ts'
 import { copyIn, copyOut } from './copy.ts'
 import { fenceRole } from './fence.ts'
+import { openLockWatch } from './lock-watch.ts'
 import { dropLogin, makeLogin } from './logins.ts'
 import type { ManagedDatastore } from './managed.ts'
 import { openObserver } from './observer.ts'
@@ -13,6 +14,7 @@ import { readBootstrap } from './read-bootstrap.ts'
 import { declareSchema, purgeSchema } from './schemas.ts'
 import { endStuckReads } from './stuck-reads.ts'
 import { unblocked } from './unblock.ts'
+import { managedWarnings } from './warnings.ts'
 
 export type ManagedOptions = {
   /** The server that holds the roll, as our own role reaches it */
@@ -27,8 +29,8 @@ export type ManagedOptions = {
   rollConnections: number
 }
 
-/** Connections of our own role in the clusters' database, and of the observer. */
-const pool = { own: 4, observer: 2 } as const
+/** Connections of our own role in the clusters' database, of the observer, and of who watches the locks. */
+const pool = { own: 4, observer: 2, watch: 2 } as const
 
 /** Seconds: the observer's own limits are below. */
 const longestRead = 8
@@ -46,6 +48,7 @@ export function openManaged({ server, address, ca, key, rollConnections }: Manag
     sessions: pool.observer,
     onStuck: () => void settled(() => endStuckReads(sql, longestRead)).catch(() => {}),
   })
+  const locks = openLockWatch(() => connect(server, { database: clustersDatabase, max: 1, lasts: true }))
   let provisioned: Promise<void> | undefined
   const ready = () => {
     provisioned ??= provision(server, passwords).catch((error) => {
@@ -62,11 +65,22 @@ export function openManaged({ server, address, ca, key, rollConnections }: Manag
     address,
     ca,
     observer,
+    locks: {
+      ...locks,
+      look: async () => {
+        await ready()
+        return locks.look()
+      },
+    },
     ready,
     check: async (serverNodes) => {
       await usable(ready)
-      const own = rollConnections + pool.own + pool.observer
+      const own = rollConnections + pool.own + pool.observer + pool.watch
       await checkAddress({ address, ca, password: passwords.probe, own, serverNodes })
+    },
+    warnings: async () => {
+      await ready()
+      return managedWarnings(sql, address)
     },
     declare: (clusterId) => change(() => declareSchema(sql, clusterId)),
     makeLogin: (clusterId, enrollmentId, password) => change(() => makeLogin(sql, clusterId, enrollmentId, password)),
@@ -88,7 +102,7 @@ export function openManaged({ server, address, ca, key, rollConnections }: Manag
       await copyIn(sql, clusterId, rows, replace)
     },
     close: async () => {
-      await Promise.all([sql.end({ timeout: 5 }), observer.close()])
+      await Promise.all([sql.end({ timeout: 5 }), observer.close(), locks.close()])
     },
   }
 }

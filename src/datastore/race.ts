@@ -3,8 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 /** Times that a change of Postgres' catalogs is tried. */
 const attempts = 8
 
-// Made meanwhile by another server of ours: role, schema, database; then deadlock and serialisation.
-const states = new Set(['23505', '42710', '42P06', '42P04', '40001', '40P01'])
+// Made meanwhile by another server of ours: role, schema, database; then deadlock and serialisation; and no place in Postgres' lock
+// table, which is free again as soon as who filled it is ended (lock-watch.ts).
+const states = new Set(['23505', '42710', '42P06', '42P04', '40001', '40P01', '53200'])
 
 /**
  * Runs an idempotent change of roles and schemas again when another one got in its way: Postgres' catalogs know no row locks, and

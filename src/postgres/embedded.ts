@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type postgres from 'postgres'
 import { type Account, chooseAccount } from './account.ts'
+import { closeAdvisoryLocks } from './advisory-locks.ts'
 import { certificateFile, prepareCertificate, replaceCertificate } from './certificate.ts'
 import { clientOptions, type Endpoint, untilItAnswers, withClient } from './client.ts'
 import { initialize, type Passwords, preparePasswords } from './initialize.ts'
@@ -53,6 +54,8 @@ export type Embedded = {
    * @param make is given the key and the present certificate, PEM; undefined leaves that
    */
   certify: (make: (key: string, present: string) => Promise<string | undefined>) => Promise<void>
+  /** Takes the functions for advisory locks in one of its databases from everybody but the superuser. */
+  closeAdvisoryLocks: (database: string) => Promise<void>
   /** Gives it back; stops it if no other living process uses it, unless it stays. */
   close: () => Promise<void>
 }
@@ -117,6 +120,8 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Embedded> 
         const account = chooseAccount(options.account, up.place.data)
         if (await replaceCertificate(up.place, account, make)) process.kill(up.postmaster.pid, 'SIGHUP')
       }),
+    closeAdvisoryLocks: (database) =>
+      withClient(up.endpoint, { user: 'postgres', password: up.passwords.superuser, database }, closeAdvisoryLocks),
     close,
   }
 }

@@ -29,12 +29,16 @@ type Known = Pick<Context, 'db' | 'vault' | 'managed'>
 
 /**
  * Tries the datastore of a cluster that is about to be declared. Whatever lies in it already belongs to somebody else.
- * @returns what is no reason to refuse it
+ * @param asked a managed one is tried whether or not somebody asks for it (create-cluster.ts), and what is not well with it is always said
+ * @returns what is no reason to refuse it; undefined if there is nothing to say
  * @throws AppError `invalid` with what would keep K3s from coming up on it
  */
-export async function checkNewDatastore(deps: Deps, spec: ClusterSpec): Promise<Finding[]> {
-  // That is tried whether or not somebody asks for it (create-cluster.ts).
-  if (spec.datastore.kind === 'managed') return []
+export async function checkNewDatastore(deps: Deps, spec: ClusterSpec, asked: boolean): Promise<Finding[] | undefined> {
+  if (spec.datastore.kind === 'managed') {
+    const found = await warningsOf(deps)
+    return asked || found.length > 0 ? found : undefined
+  }
+  if (!asked) return undefined
   return refuseErrors(await lookAt(deps, spec.datastore, { servers: usualServers, bootstrapName: '' }))
 }
 
@@ -78,12 +82,15 @@ async function lookAt(
 async function lookAtManaged({ managed, db }: Deps): Promise<Finding[]> {
   try {
     if (db) await checkManaged({ managed, db }, 0)
-    return []
+    return await warningsOf({ managed })
   } catch (thrown) {
     if (!(thrown instanceof AppError) || !thrown.errors) throw thrown
     return thrown.errors.map(({ reason }) => ({ severity: 'error', code: 'managed', text: reason }))
   }
 }
+
+// Whether it can be used at all is said elsewhere.
+const warningsOf = async ({ managed }: Deps): Promise<Finding[]> => (await managed?.warnings().catch(() => [])) ?? []
 
 function refuseErrors(findings: readonly Finding[]): Finding[] {
   const errors = findings.filter(({ severity }) => severity === 'error')

@@ -11,6 +11,31 @@ export function selectLogins(sql: Sql, of: { deviceId: string } | { enrollmentId
     from datastore_logins where ${where} and dropped_at is null order by created_at`
 }
 
+/** Whose a login is. */
+export async function findLogin(
+  sql: Sql,
+  role: string,
+): Promise<{ cluster_id: string; enrollment_id: string; serial: string } | undefined> {
+  const [row] = await sql<{ cluster_id: string; enrollment_id: string; serial: string }[]>`
+    select l.cluster_id, l.enrollment_id, d.serial
+    from datastore_logins l join devices d on d.id = l.device_id where l.role = ${role} and l.dropped_at is null`
+  return row
+}
+
+/** Tells a device's timeline that its login took too many locks, once. */
+export async function noteHoarder(sql: Sql, role: string, locks: number, now: number): Promise<void> {
+  await sql`
+    with login as (select device_id, enrollment_id from datastore_logins where role = ${role}),
+    first as (
+      insert into alarms (device_id, about, at) select device_id, ${`locks:${role}`}, to_timestamp(${now}) from login
+      on conflict (device_id, about) do nothing returning 1
+    )
+    insert into events (device_id, enrollment_id, at, source, name, result, detail)
+    select device_id, enrollment_id, to_timestamp(${now}), 'server', 'alarm.datastore_locks', 'fail', jsonb_build_object(
+      'locks', ${locks}::int, 'detail', 'it took the locks of the PostgreSQL that all clusters share; its datastore login was ended')
+    from login, first`
+}
+
 /** The logins of a cluster whose roles are there. */
 export function selectClusterLogins(sql: Sql, clusterId: string): Promise<LoginRow[]> {
   return sql<LoginRow[]>`

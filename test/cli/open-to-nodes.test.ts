@@ -103,6 +103,19 @@ test('a node comes in, over TLS that our CA vouches for, to its own cluster', as
   assert.is(await refusal(node), 'let in')
 })
 
+test('a node may take no advisory lock there, and the lock table has room', async () => {
+  const sql = session(node)
+  try {
+    assert.is(await sql`select pg_advisory_lock(1)`.catch(({ code }) => code), '42501')
+    const [row] = await sql<{ room: string }[]>`select current_setting('max_locks_per_transaction') as room`
+    assert.is(row?.room, '256')
+  } finally {
+    await sql.end({ timeout: 1 })
+  }
+  assert.match(server.err(), /names localhost, which is the node itself/)
+  assert.not.match(server.err(), /advisory/)
+})
+
 test('nobody else comes in from the network, and nodes come nowhere else', async () => {
   for (const user of ['rollcall', 'postgres']) {
     const name = user === 'postgres' ? 'superuser' : user

@@ -99,7 +99,10 @@ const Finding = z
   .openapi('Finding')
 /** A cluster with its nodes, as every cluster route answers. */
 export const Cluster = ClusterSummary.extend({
-  datastore_findings: z.array(Finding).optional().describe('With `?check=true`: what a look at its datastore found'),
+  datastore_findings: z
+    .array(Finding)
+    .optional()
+    .describe('With `?check=true`, and of a managed one what is not well: what a look at its datastore found'),
   initializer: z
     .object({ serial: z.string(), until: z.int() })
     .nullable()

@@ -122,9 +122,9 @@ export const clusterRoutes = () =>
     .openapi(create, async (c) => {
       const spec = c.req.valid('json')
       const asked = c.req.valid('query').check === 'true'
-      const found = asked ? { datastore_findings: await checkNewDatastore(c.var.context, spec) } : {}
+      const found = await checkNewDatastore(c.var.context, spec, asked)
       const cluster = await createCluster(c.var.context, actor(c), spec)
-      return c.json({ ...cluster.body, ...found }, 201, {
+      return c.json({ ...cluster.body, ...(found && { datastore_findings: found }) }, 201, {
         ETag: etag(cluster),
         Location: `/api/v1/clusters/${cluster.body.name}`,
       })

@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Sql } from 'postgres'
+
+/**
+ * Locks in Postgres' shared table that the sessions of one login may hold together. K3s holds some dozens; the table has room for
+ * 64 a connection by default, and a login may have 40 connections: all logins at this limit fill less than half of it.
+ */
+const most = 1_000
+
+/** Times that a login is tried to be ended in one look, and milliseconds between them: for as long as its sessions take to go. */
+const attempts = 40
+const between = 5
+
+/** A node's login that held more locks than K3s ever does, and was ended for it. */
+export type Hoarder = { role: string; locks: number }
+
+export type LockWatch = {
+  /**
+   * Looks at who holds Postgres' locks, and ends each login that holds too many, with its sessions.
+   * @throws what Postgres says
+   */
+  look: () => Promise<Hoarder[]>
+  close: () => Promise<void>
+}
+
+/** `stands`: in a transaction that holds what a look needs. */
+type Post = { sql: Sql; stands: boolean }
+
+/**
+ * Keeps Postgres' lock table from being filled by a node. It is shared by all databases, PostgreSQL knows no limit for a role, and whoever fills it
+ * keeps everybody from writing, logging in and being fenced (53200). So who watches must need nothing of it: a session in a
+ * transaction that has run the look before holds all locks that the look, and the end of sessions, will ever take. Two sessions take
+ * turns, so that one always stands while the other one begins anew, to hear of new roles and to stay young.
+ * @param connect opens a client with one connection of our own role in the clusters' database, which does not end it for being idle
+ */
+export function openLockWatch(connect: () => Sql): LockWatch {
+  let turn: [Post, Post] = [
+    { sql: connect(), stands: false },
+    { sql: connect(), stands: false },
+  ]
+  return {
+    look: async () => {
+      const [elder, younger] = turn
+      const seen = (await lookFrom(younger, elder)) ?? (await lookFrom(elder, younger))
+      turn = [younger, elder]
+      const renewed = await stand(elder)
+      if (seen) return seen
+      await endAll(elder, younger, renewed)
+      return renewed
+    },
+    close: async () => {
+      await Promise.all(turn.map(({ sql }) => sql.end({ timeout: 1 })))
+    },
+  }
+}
+
+async function lookFrom(post: Post, other: Post): Promise<Hoarder[] | undefined> {
+  if (!post.stands) return undefined
+  try {
+    const hoarders = await counted(post.sql, renew)
+    await endAll(post, other, hoarders)
+    return hoarders
+  } catch {
+    post.stands = false
+    return undefined
+  }
+}
+
+async function stand(post: Post): Promise<Hoarder[]> {
+  post.stands = false
+  const seen = await counted(post.sql, `rollback; begin read only; ${holds}`)
+  post.stands = true
+  return seen
+}
+
+async function counted(sql: Sql, before: string): Promise<Hoarder[]> {
+  const results = (await sql.unsafe(`${before}; ${look}`)) as unknown as Hoarder[][]
+  return [...(results.at(-1) ?? [])]
+}
+
+async function endAll(post: Post, other: Post, hoarders: readonly Hoarder[]): Promise<void> {
+  for (const { role } of hoarders) await endHoarder(post, other, role)
+}
+
+// To forbid a login takes locks as well. There are some between the end of its sessions and the moment when it has come back
+// and filled the table again; a session that is connected already is faster than one that has to log in.
+async function endHoarder(post: Post, other: Post, role: string): Promise<void> {
+  for (let attempt = 1; attempt <= attempts; attempt++) {
+    await endSessions(post, role)
+    await sleep(between)
+    if (await forbid(other, role)) return endSessions(post, role)
+  }
+}
+
+async function endSessions({ sql }: Post, role: string): Promise<void> {
+  await sql.unsafe(`${renew}; select pg_terminate_backend(pid) from pg_stat_activity where usename = '${role}'`)
+}
+
+async function forbid(post: Post, role: string): Promise<boolean> {
+  post.stands = false
+  try {
+    await post.sql.unsafe(`rollback; begin; set local lock_timeout = 100; alter role ${role} nologin; commit`)
+    return true
+  } catch {
+    return false
+  }
+}
+
+// Else a transaction sees the sessions that there were when it first looked.
+const renew = 'select pg_stat_clear_snapshot()'
+
+// What asking for the right to end a session may read. To plan the read locks the indexes too.
+const holds = 'select from pg_auth_members limit 1; select from pg_roles limit 1'
+
+// What serialisable transactions have read (SIReadLock) is counted elsewhere. Only names of our own making get into statements.
+const look = `
+  select s.usename as role, sum(l.locks)::int as locks
+  from (select pid, count(*) as locks from pg_locks where not fastpath and mode <> 'SIReadLock' group by pid) l
+  join pg_stat_activity s on s.pid = l.pid
+  where s.usename ~ '^k3s_n_[0-9a-hjkmnp-tv-z]{26}$' group by s.usename having sum(l.locks) > ${most}`

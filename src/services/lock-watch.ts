@@ -1,0 +1,80 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Hoarder } from '../datastore/lock-watch.ts'
+import { recordAudit } from '../store/audit.ts'
+import { findLogin, noteHoarder } from '../store/logins.ts'
+import { date } from '../store/time.ts'
+import { markCompromised } from '../store/tombstones.ts'
+import type { Context } from './context.ts'
+import { fenceLogins } from './end-logins.ts'
+
+/** Milliseconds between looks, and after one that failed. One session takes some 10,000 locks in the first. */
+const pause = { usual: 250, failed: 1_000 } as const
+
+/**
+ * Watches over Postgres' locks until stopped (datastore/lock-watch.ts). Never fails the process: while Postgres is away it tries again. Each server
+ * watches: who is ended twice is ended.
+ */
+export function startLockWatch(context: Context): { stop: () => Promise<void> } {
+  const { managed } = context
+  if (!managed) return { stop: async () => {} }
+  const end = new AbortController()
+  const distrusted = new Map<string, Promise<void>>()
+  const round = async (): Promise<number> => {
+    try {
+      for (const hoarder of await managed.locks.look()) {
+        if (distrusted.has(hoarder.role)) continue
+        const done = distrust(context, hoarder, end.signal).finally(() => distrusted.delete(hoarder.role))
+        distrusted.set(hoarder.role, done)
+      }
+      return pause.usual
+    } catch (error) {
+      context.log.debug({ err: { message: (error as Error).message } }, 'locks could not be looked at')
+      return pause.failed
+    }
+  }
+  const running = (async () => {
+    while (!end.signal.aborted) {
+      const ms = await round()
+      await sleep(ms, undefined, { signal: end.signal, ref: false }).catch(() => {})
+    }
+  })()
+  return {
+    stop: async () => {
+      end.abort()
+      await running
+      await Promise.all(distrusted.values())
+    },
+  }
+}
+
+/** Its sessions are ended, and it would come again: this goes on until it cannot. */
+async function distrust(context: Context, hoarder: Hoarder, signal: AbortSignal): Promise<void> {
+  const about = { login: hoarder.role, locks: hoarder.locks }
+  context.log.error(about, 'alarm: a node takes the locks of PostgreSQL: its sessions were ended')
+  while (!signal.aborted) {
+    try {
+      return await punish(context, hoarder)
+    } catch (error) {
+      context.log.warn({ err: { message: (error as Error).message }, ...about }, 'its login is not ended yet')
+      await sleep(pause.failed, undefined, { signal }).catch(() => {})
+    }
+  }
+}
+
+/**
+ * Ends a login that took more locks than K3s ever does. Whoever runs such code on a server has its cluster's token and CA keys too, so the cluster
+ * is *compromised* (DESIGN.md, "K3s rules"): no new server comes in, and an admin hears of it.
+ */
+export async function punish(context: Context, { role, locks }: Hoarder): Promise<void> {
+  const login = await findLogin(context.sql, role)
+  if (!login) return
+  await fenceLogins(context, { enrollmentId: login.enrollment_id })
+  const now = context.now()
+  await noteHoarder(context.sql, role, locks, now)
+  await context.db.transaction(async (tx) => {
+    const name = await markCompromised(tx, login.cluster_id, date(now))
+    if (name === undefined) return
+    const why = { device: login.serial, reason: `its login took ${locks} locks of PostgreSQL` }
+    await recordAudit(tx, now, { name: 'server' }, 'cluster.compromised', `cluster:${name}`, why)
+  })
+}
