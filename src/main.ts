@@ -1,47 +1,63 @@
 #!/usr/bin/env node
 import { type Command, UsageError } from './cli/command.ts'
+import { usageText } from './cli/usage.ts'
 import { ConfigError } from './config.ts'
 
 const common = '[--data-dir D] [--database-url U]'
 
 /** Loaded when asked for: `rollcall config` needs no database driver. */
-const commands: Record<string, { usage: string; load: () => Promise<Command> }> = {
+const commands: Record<string, { usage: readonly string[]; load: () => Promise<Command> }> = {
   serve: {
-    usage: 'serve [--data-dir D] [--host H] [--https-port N] [--http-port N] [--database-url U]',
+    usage: ['serve [--data-dir D] [--host H] [--https-port N] [--http-port N] [--database-url U]'],
     load: async () => (await import('./cli/serve.ts')).serve,
   },
-  demo: { usage: 'demo [--once]', load: async () => (await import('./cli/demo.ts')).demo },
+  demo: { usage: ['demo [--once]'], load: async () => (await import('./cli/demo.ts')).demo },
   token: {
-    usage: `token create --name N --scope read|write|admin [--expires 30d] ${common}`,
+    usage: [`token create --name N --scope read|write|admin [--expires 30d] ${common}`],
     load: async () => (await import('./cli/token.ts')).token,
   },
-  pin: { usage: `pin ${common}`, load: async () => (await import('./cli/pin.ts')).pin },
-  config: { usage: 'config [any flag of serve]', load: async () => (await import('./cli/config.ts')).config },
-  migrate: { usage: `migrate ${common}`, load: async () => (await import('./cli/migrate.ts')).migrate },
-  postgres: { usage: 'postgres [--data-dir D]', load: async () => (await import('./cli/postgres.ts')).postgres },
+  pin: { usage: [`pin ${common}`], load: async () => (await import('./cli/pin.ts')).pin },
+  config: { usage: ['config [any flag of serve]'], load: async () => (await import('./cli/config.ts')).config },
+  migrate: { usage: [`migrate ${common}`], load: async () => (await import('./cli/migrate.ts')).migrate },
+  postgres: { usage: ['postgres [--data-dir D]'], load: async () => (await import('./cli/postgres.ts')).postgres },
   doctor: {
-    usage: `doctor datastore --cluster NAME | --kind postgres|mysql|etcd [--cafile F] [--certfile F] [--keyfile F] < endpoint ${common}`,
+    usage: [
+      `doctor datastore --cluster NAME ${common}`,
+      'doctor datastore --kind postgres|mysql|etcd [--cafile F] [--certfile F] [--keyfile F] <ENDPOINT',
+    ],
     load: async () => (await import('./cli/doctor.ts')).doctor,
   },
   versions: {
-    usage: `versions add VERSION [--from URL|DIR] [--script URL|FILE] [--arch amd64,arm64,arm] [--yes] | versions list ${common}`,
+    usage: [
+      `versions add VERSION [--from URL|DIR] [--script URL|FILE] [--arch amd64,arm64,arm] [--yes] ${common}`,
+      `versions list ${common}`,
+    ],
     load: async () => (await import('./cli/versions.ts')).versions,
   },
   mirror: {
-    usage: `mirror add VERSION [--from URL|DIR] [--script URL|FILE] [--arch LIST] [--no-images] [--yes] | mirror add-file VERSION FILE [--sha256 H] [--yes] | mirror list | mirror remove VERSION [--yes] ${common}`,
+    usage: [
+      `mirror add VERSION [--from URL|DIR] [--script URL|FILE] [--arch LIST] [--no-images] [--yes] ${common}`,
+      `mirror add-file VERSION FILE [--sha256 H] [--yes] ${common}`,
+      `mirror list ${common}`,
+      `mirror remove VERSION [--yes] ${common}`,
+    ],
     load: async () => (await import('./cli/mirror.ts')).mirror,
   },
   cluster: {
-    usage: `cluster backup NAME FILE|- | cluster restore NAME FILE|- [--replace] ${common} | cluster access-manifest [--with-bans]`,
+    usage: [
+      `cluster backup NAME FILE|- ${common}`,
+      `cluster restore NAME FILE|- [--replace] ${common}`,
+      'cluster access-manifest [--with-bans]',
+    ],
     load: async () => (await import('./cli/cluster.ts')).cluster,
   },
   'image-seed': {
-    usage: 'image-seed --url URL --pin PINS [--stage-one] DIRECTORY',
+    usage: ['image-seed --url URL --pin PINS [--stage-one] DIRECTORY'],
     load: async () => (await import('./cli/image-seed.ts')).imageSeedCommand,
   },
 }
 
-const usage = ['usage:', ...Object.values(commands).map((command) => `  rollcall ${command.usage}`)].join('\n')
+const usage = usageText(Object.values(commands).flatMap((command) => command.usage))
 
 const io = {
   env: process.env,
@@ -64,7 +80,7 @@ async function main([name, ...args]: string[]): Promise<number> {
   if (name === undefined || name === 'help' || name === '--help' || args.includes('--help')) {
     const [show, code] = name === undefined ? [io.err, 2] : [io.out, 0]
     const one = commands[name ?? '']
-    show(one ? `usage: rollcall ${one.usage}` : usage)
+    show(one ? usageText(one.usage) : usage)
     return code
   }
   const command = commands[name]
@@ -79,12 +95,12 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
 }
 
-function failed(error: unknown, commandUsage: string): number {
+function failed(error: unknown, forms: readonly string[]): number {
   const { message } = shown(error)
   for (const line of message.split('\n')) io.err(`rollcall: ${line}`)
   if (error instanceof ConfigError) return 2
   if (!(error instanceof UsageError)) return 1
-  io.err(`usage: rollcall ${commandUsage}`)
+  io.err(usageText(forms))
   return 2
 }
 

@@ -37,10 +37,15 @@ type Deps = Parameters<typeof restoreCluster>[0]
 type Asked = { name: string; file: string; replace: boolean }
 
 async function backup(deps: Deps, { name, file }: Asked, io: Io): Promise<void> {
+  if (file === '-') await backupCluster(deps, actor, name, process.stdout)
+  else await backupToFile(deps, name, file)
+  // Said of what is there: of a backup that came to nothing it would only drown the reason.
   io.err(
     'rollcall: THE BACKUP OPENS THE CLUSTER: its server token, the keys of its CA and all its Secrets are in it, not encrypted',
   )
-  if (file === '-') return backupCluster(deps, actor, name, process.stdout)
+}
+
+async function backupToFile(deps: Deps, name: string, file: string): Promise<void> {
   if (existsSync(file)) throw new Error(`${file} is there already`)
   const part = `${file}.${process.pid}.part`
   try {

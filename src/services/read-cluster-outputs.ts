@@ -31,7 +31,11 @@ export function readKubeconfig({ db, vault, now }: Context, actor: Actor, name: 
 }
 
 /** haproxy.cfg for the machines before a cluster. @throws AppError `not_found`, `state_conflict` without a server or an API endpoint */
-export const readHaproxy = async (context: Context, name: string) => haproxyConfig(await frontOf(context, name))
+export async function readHaproxy(context: Context, name: string): Promise<string> {
+  const front = await frontOf(context, name)
+  if (front.backends.length === 0) throw new AppError('state_conflict', { detail: 'the cluster has no server yet' })
+  return haproxyConfig(front)
+}
 
 /** keepalived.conf for these machines. @throws AppError `not_found`, `state_conflict` without VIPs */
 export async function readKeepalived(context: Context, name: string, link: string, routerId: number): Promise<string> {
@@ -57,7 +61,6 @@ async function frontOf({ db }: Context, name: string): Promise<Front> {
   const servers = (await listNodes(db, row.id, mostNodes)).filter(({ role }) => role === 'server')
   const given = new Map(Object.entries(addresses))
   const backends = servers.map(({ name }) => ({ name, address: given.get(name) ?? name }))
-  if (backends.length === 0) throw new AppError('state_conflict', { detail: 'the cluster has no server yet' })
   return { cluster: row.name, host, port, vips, backends }
 }
 

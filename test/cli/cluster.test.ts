@@ -83,6 +83,7 @@ test('serve put a cluster on the PostgreSQL of DATABASE_URL, whose name it tried
 test('a cluster that is not there is told, and leaves no file', async () => {
   const end = await rollcall(['cluster', 'backup', 'nowhere', file, ...data], { env })
   assert.equal([end.code, end.err.split('\n').at(-2)], [1, 'rollcall: there is no cluster nowhere'])
+  assert.not.match(end.err, 'THE BACKUP')
   assert.throws(() => statSync(file))
 })
 

@@ -23,7 +23,7 @@ test('refuses wrong usage with 2 and all that is wrong', async () => {
   const end = await rollcall(['serve', ...here, '--https-port', 'x', '--frob'])
   assert.is(end.code, 2)
   assert.is(end.out, '')
-  assert.match(end.err, /frob.*\nusage: rollcall serve/)
+  assert.match(end.err, /frob.*\nusage:\n {2}rollcall serve/)
   const config = await rollcall(['serve', ...here, '--https-port', 'x', '--http-port', 'y'])
   assert.is(config.code, 2)
   assert.match(config.err, /--https-port.*\n.*--http-port/)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import YAML from 'yaml'
 import { makeCa } from '../../../src/tls/certificates.ts'
-import { type AdminDesk, openAdminDesk } from '../../fakes/admin-desk.ts'
+import { type AdminDesk, clusterInput, openAdminDesk } from '../../fakes/admin-desk.ts'
 import { FakeDevice } from '../../fakes/device.ts'
 import { addEnrollment } from '../../fakes/enrollment.ts'
 import { addCluster, addDevice, addProfile } from '../../fakes/world.ts'
@@ -81,6 +81,14 @@ test('200: the virtual addresses of a cluster can be set, and stand in its answe
   )
   const set = await desk.call('PATCH', '/clusters/empty', { load_balancer: { vips: ['10.2.0.10'] } })
   assert.deepEqual(set.body.load_balancer, { vips: ['10.2.0.10'], addresses: {} })
+})
+
+test('200: with virtual addresses, zone and keepalived.conf are there before the first server; haproxy.cfg is 409', async () => {
+  const declared = { load_balancer: { vips: ['10.3.0.10'] }, api_endpoint: 'https://early.example:6443' }
+  await desk.call('POST', '/clusters', clusterInput('early', declared))
+  assert.equal((await get('early/zone')).text, '; API of cluster early\nearly.example. 60 IN A 10.3.0.10\n')
+  assert.match((await get('early/keepalived')).text, / {8}10\.3\.0\.10\n/)
+  assert.match((await get('early/haproxy')).body.detail, /no server yet/)
 })
 
 test('200: the kubeconfig, led to the API endpoint and noted in the audit each time; 409 with a foreign CA', async () => {
