@@ -52,7 +52,9 @@ async function scriptsBeside(source: Source, from: string | undefined, scriptUrl
 function sourceOf(from: string, version: string): Source {
   if (isUrl(from)) return urlSource(below(from, version))
   const directory = resolve(from)
-  if (!isDirectory(directory)) throw new UsageError(`--from: ${from} is no directory, and no http or https URL`)
+  // An empty variable of a script is no wish to read the directory that one is in.
+  if (from === '' || !isDirectory(directory))
+    throw new UsageError(`--from: "${from}" is no directory, and no http or https URL`)
   const inner = [version, encodeURIComponent(version)].map((name) => join(directory, name)).find(isDirectory)
   const flat = architectures.some((arch) => exists(join(directory, sumsName(arch))))
   return directorySource(flat ? directory : (inner ?? directory))

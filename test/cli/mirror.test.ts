@@ -57,6 +57,7 @@ for (const [what, args, words] of [
   ['a channel', ['versions', 'add', 'stable'], /give a version/],
   ['an architecture that is none', ['versions', 'add', version, '--arch', 'riscv'], /--arch/],
   ['a directory that is not there', ['mirror', 'add', version, '--from', '/nowhere'], /--from/],
+  ['a directory whose name is empty', ['versions', 'add', version, '--from', ''], /--from/],
 ] as const) {
   test(`2: ${what}`, async () => {
     const [name, ...rest] = args
