@@ -5,7 +5,7 @@ export type Candidate = {
   state: string
   /** The proved assurance reaches the device's and the profile's minimum. */
   trusted: boolean
-  /** Its live enrollment has joined its cluster. */
+  /** Its live enrollment has joined its cluster, and that was not made anew since. */
   joined: boolean
   reenroll: 'never' | 'approve' | 'always'
   /** An admin let the next claim through. */

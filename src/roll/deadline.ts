@@ -63,7 +63,8 @@ function underWay(p: Progress): boolean {
 }
 
 function reasonOf(p: Progress): string {
-  if (p.mustRejoin) return 'its cluster was made anew: the device must be installed again, or allowed to with reenroll'
+  if (p.mustRejoin)
+    return 'its cluster was made anew: install the device again, or make it claim again, and it joins the new one'
   switch (p.state) {
     case 'registered':
       return 'it never called in: is it powered and online, and are its serial number and key the ones on the roll?'

@@ -53,7 +53,7 @@ select q.n::int, d.id as device_id, d.serial, d.state, d.version as device_versi
   d.cluster_id, c.version as cluster_version, c.state as cluster_state, c.ca_hash, c.api_endpoint, s.id as sole_server,
   rn.nonce is not null as nonce_used,
   e.id as enrollment_id, extract(epoch from e.created_at)::float8 as enrolled_at,
-  e.applied_at is not null as applied, e.joined_at is not null as joined,
+  e.applied_at is not null as applied, e.joined_at is not null and not d.must_rejoin as joined,
   coalesce(e.claim_hash = decode(q.claim_hash, 'hex'), false) as same_claim,
   e.document_type, e.document_digest,
   case when e.claim_hash = decode(q.claim_hash, 'hex') then e.document_sealed end as document_sealed

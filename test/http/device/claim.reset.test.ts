@@ -1,7 +1,7 @@
-import { eq } from 'drizzle-orm'
+import { and, eq, isNull } from 'drizzle-orm'
 import * as assert from 'uvu/assert'
 import { clusters, devices, enrollments } from '../../../src/store/schema.ts'
-import { type Desk, openDesk } from '../../fakes/desk.ts'
+import { type Desk, openDesk, problemOf } from '../../fakes/desk.ts'
 import { FakeDevice } from '../../fakes/device.ts'
 import { addCluster, addDevice, addProfile } from '../../fakes/world.ts'
 import { suite } from '../../suite.ts'
@@ -37,7 +37,7 @@ const agentOf = async (id: string | undefined) => {
     .select({ mustRejoin: devices.mustRejoin, token: enrollments.joinSealed })
     .from(devices)
     .innerJoin(enrollments, eq(enrollments.deviceId, devices.id))
-    .where(eq(devices.id, id as string))
+    .where(and(eq(devices.id, id as string), isNull(enrollments.endedAt)))
   return { mustRejoin: row?.mustRejoin, token: row?.token !== null }
 }
 
@@ -57,6 +57,33 @@ test('makes it virgin, clears its CA hash and its agents’ tokens, and lets oth
   assert.equal(await agentOf(ids.agent), { mustRejoin: true, token: false })
   assert.is((await clusterOf(other)).state, 'up')
   assert.equal(await agentOf(ids.stranger), { mustRejoin: false, token: true })
+})
+
+test('lets an agent that had joined claim again, whatever its policy says: it joined a cluster that is no more', async () => {
+  const joined = (id: string | undefined) =>
+    desk.world.sql`update enrollments set joined_at = now() where device_id = ${id as string} and ended_at is null`
+  const agents = await addProfile(desk.world, { name: 'once', role: 'agent', reenroll: 'never' })
+  const strict = new FakeDevice('AGT-3')
+  ids.strict = await addDevice(desk.world, strict, { profile: agents, cluster })
+  const up = { state: 'up', caHash: 'ef'.repeat(32), version: 4 } as const
+  await desk.world.db.update(clusters).set(up).where(eq(clusters.id, cluster))
+  assert.is((await desk.enrol(strict)).status, 200)
+  for (const id of [ids.agent, ids.strict, ids.stranger]) await joined(id)
+  assert.is((await desk.enrol(strict)).status, 409)
+  assert.is((await desk.enrol(stranger)).status, 409)
+
+  assert.is((await desk.enrol(server)).status, 200)
+  const waiting = await desk.enrol(strict)
+  assert.is((await problemOf(waiting)).code, 'cluster_not_ready')
+  await desk.world.db
+    .update(clusters)
+    .set({ ...up, version: 6 })
+    .where(eq(clusters.id, cluster))
+  for (const device of [strict, agent]) assert.is((await desk.enrol(device)).status, 200)
+  for (const id of [ids.agent, ids.strict]) assert.equal(await agentOf(id), { mustRejoin: false, token: true })
+
+  for (const id of [ids.agent, ids.strict]) await joined(id)
+  for (const device of [strict, agent, stranger]) assert.is((await desk.enrol(device)).status, 409)
 })
 
 test('with embedded etcd the last server does so, and none that leaves another behind', async () => {
