@@ -21,7 +21,9 @@ export async function learnCaHash(
   const first = view ? judgeCaHash(view, word) : undefined
   if (!first || first.kind === 'known') return 'known'
   if (first.kind === 'unheard') {
-    context.log.warn({ cluster: clusterId, from: word.from }, 'CA hash of a server that does not go first: not heard')
+    if (isNews(clusterId, word)) {
+      context.log.warn({ cluster: clusterId, from: word.from }, 'CA hash of a server that does not go first: not heard')
+    }
     return 'unheard'
   }
   return context.db.transaction(async (tx) => {
@@ -33,6 +35,18 @@ export async function learnCaHash(
     if (view && verdict.kind === 'differs') await alarm(context, tx, { clusterId, name: view.name, word }, verdict)
     return verdict.kind
   })
+}
+
+/** What was last not heard, by cluster and server: each says it once a minute. Forgotten as a whole rather than kept for ever. */
+const unheard = new Map<string, string>()
+const mostUnheard = 10_000
+
+function isNews(clusterId: string, { caHash, from }: CaHashWord): boolean {
+  const who = `${clusterId} ${from === 'datastore' ? from : from.deviceId}`
+  if (unheard.get(who) === caHash) return false
+  if (unheard.size >= mostUnheard) unheard.clear()
+  unheard.set(who, caHash)
+  return true
 }
 
 const comingUp = (at: Date): Partial<ClusterRow> => ({

@@ -4,6 +4,7 @@ import type { NodeHolder } from '../store/node-credentials.ts'
 import { notePods } from '../store/nodes.ts'
 import type { Context } from './context.ts'
 import { learnCaHash } from './learn-ca-hash.ts'
+import { bootstrapOfNew } from './managed-bootstrap.ts'
 import { recordNodes } from './record-nodes.ts'
 import { renewLease } from './renew-lease.ts'
 
@@ -19,7 +20,8 @@ export type NodesReport = {
 const kubeconfigAge = 30 * 86_400
 
 /**
- * Takes in what a server tells of its own cluster, and of no other: its CA hash, Nodes and pods. Keeps the initializer's turn.
+ * Takes in what a server tells of its own cluster, and of no other: its CA hash, Nodes and pods. Keeps the initializer's turn. On a managed
+ * datastore K3s has Nodes only after its bootstrap row is ready: who tells of them before tells of something else, and keeps nobody waiting by it.
  * @returns what the server shall upload
  */
 export async function reportNodes(
@@ -28,11 +30,13 @@ export async function reportNodes(
   report: NodesReport,
 ): Promise<'kubeconfig' | undefined> {
   const { clusterId, deviceId, redeemed } = holder
+  const bootstrap = await bootstrapOfNew(context, clusterId)
   // Whom the gate has not let in yet has no K3s whose CA it could know.
   if (redeemed) {
-    await renewLease(context, { clusterId, deviceId })
+    if (bootstrap !== 'virgin') await renewLease(context, { clusterId, deviceId })
     await learnCaHash(context, { clusterId, caHash: report.caHash, from: { deviceId } })
   }
+  if (bootstrap === 'virgin' || bootstrap === 'locked') return undefined
   await recordNodes(context, { clusterId, source: 'server', nodes: report.nodes, complete: true })
   await notePods(context.sql, clusterId, report.podsNotRunning)
   return (await lacksKubeconfig(context.sql, clusterId, context.now() - kubeconfigAge)) ? 'kubeconfig' : undefined

@@ -52,6 +52,22 @@ test('stops the line for a liar, and raises one alarm however many say it at onc
   assert.equal(await alarms(), [`cluster:${row.name}`])
 })
 
+test('tells the log of a word that is not heard once, and again when it changes', async () => {
+  const id = await initializing()
+  const told: string[] = []
+  const log = { warn: ({ from }: { from: { deviceId: string } }) => told.push(from.deviceId) } as never
+  for (const [deviceId, caHash] of [
+    ['dev_b', two],
+    ['dev_b', two],
+    ['dev_c', two],
+    ['dev_b', one],
+    ['dev_b', one],
+  ] as const) {
+    assert.is(await learnCaHash({ ...world, log }, { clusterId: id, caHash, from: { deviceId } }), 'unheard')
+  }
+  assert.equal(told, ['dev_b', 'dev_c', 'dev_b'])
+})
+
 test('brings the cluster up, ends the lease, counts the change; a second server confirms', async () => {
   const id = await initializing()
   const before = await clusterOf(id)

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
+import { leaseSeconds } from '../../src/k3s/gate.ts'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { shells, template } from './box.ts'
 import { Node, nodeLine } from './node.ts'
@@ -111,6 +112,18 @@ for (const [name, shell] of shells) {
     await passes()
     const said = node.read('systemctl')
     assert.ok(said.indexOf('stop k3s\n') !== -1 && said.indexOf('stop k3s\n') < said.indexOf('restart k3s\n'))
+  })
+
+  once('a K3s that starts slowly: it asks again long before its turn ends, and does not begin anew', async () => {
+    node.document('server')
+    node.command('systemctl', '#!/bin/sh\necho "$*" >>"$BOX/systemctl"\ncase "$*" in *is-active*) exit 3 ;; esac\n')
+    assert.is((await install()).code, 1)
+    assert.match(detail('k3s.join', 'fail'), 'k3s does not start')
+    assert.is((await install()).code, 1)
+    assert.is(server.verified.filter(({ typ }) => typ === 'ztp-join+jwt').length, 2)
+    // systemd adds RestartSec=15.
+    assert.ok(node.sleeps().reduce((sum, seconds) => sum + seconds, 0) / 2 + 15 < leaseSeconds / 3)
+    assert.equal(node.read('systemctl').match(/\b(re)?start k3s$/gm), ['restart k3s', 'start k3s'])
   })
 
   for (const [start, line] of [

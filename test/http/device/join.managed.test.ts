@@ -212,6 +212,42 @@ test('a lie about the CA hash brings nothing up, and stops the line when the tru
   await sql.end()
 })
 
+test('a first server that says that it is Ready while its row is virgin keeps nobody waiting', async () => {
+  for (const ends of ['its turn ends', 'its turn is taken from it']) {
+    const { id, name, boxes } = await virgin(2)
+    const [liar, second] = boxes
+    await liar.ask()
+    for (let minute = 0; minute < 16; minute++) {
+      assert.is(await liar.says('66'.repeat(32), [liar.serial.toLowerCase()]), 204)
+      world.clock.now += 60
+    }
+    const [row] = await world.db.select().from(enrollments).where(eq(enrollments.id, liar.enrollment))
+    assert.equal([row?.joinedAt ?? null, row?.observed], [null, false])
+    if (ends === 'its turn is taken from it')
+      await releaseInitializer(world, admin, { name, precondition: unconditional })
+    assert.is(await second.ask(), '200', ends)
+    assert.equal([(await rowOf(id)).initializerDeviceId, (await rowOf(id)).caHash], [second.id, null])
+    assert.equal(await openLogins(id), [second.enrollment])
+    assert.not(await liar.canWrite())
+  }
+})
+
+test('a first server that took the lock keeps its turn by what it tells, and by asking again', async () => {
+  const { id, boxes } = await virgin(2)
+  const [first, second] = boxes
+  await first.ask()
+  const sql = await first.session()
+  await first.lock(sql, token)
+  for (const keep of [() => first.says('66'.repeat(32)), () => first.ask()]) {
+    world.clock.now += 600
+    await keep()
+    world.clock.now += 600
+    assert.is(await second.ask(), '503 cluster_not_ready')
+    assert.is((await rowOf(id)).initializerDeviceId, first.id)
+  }
+  await sql.end()
+})
+
 test('a table that is none stops the line until an admin looked, and then again', async () => {
   const { id, name, boxes } = await virgin(2)
   await boxes[0].ask()
