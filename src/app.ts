@@ -3,6 +3,7 @@ import { type ErrorHandler, Hono } from 'hono'
 import { requireToken } from './http/admin/auth.ts'
 import { adminRoutes } from './http/admin/routes.ts'
 import { assetRoutes } from './http/assets.ts'
+import { challengeShortcut, type Shortcut } from './http/device/challenge-shortcut.ts'
 import { deviceRoutes, serverTime } from './http/device/routes.ts'
 import { observed, refusedWhileDraining } from './http/edge.ts'
 import { toAppError } from './http/error-cause.ts'
@@ -31,7 +32,7 @@ export function createApp(
   given: Context,
   operations: Operations = operationsOf(given),
   polls: TaskPolls = taskPolls(given),
-): OpenAPIHono {
+): OpenAPIHono & { shortcut: Shortcut } {
   const context = { ...given, wake: given.wake ?? polls.wake }
   const nodes = nodeCredentials(context)
   operations.metrics.pollsHeld(polls.held)
@@ -60,7 +61,7 @@ export function createApp(
   app.route('/', adminRoutes(context, tokens))
   if (context.mirror) app.route('/', assetRoutes(context.mirror))
   app.notFound(notFound(app as never))
-  return app as unknown as OpenAPIHono
+  return Object.assign(app as unknown as OpenAPIHono, { shortcut: challengeShortcut({ ...context, ...operations }) })
 }
 
 /** The boot listener's routes: plain HTTP, so no claim and no admin route. */

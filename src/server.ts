@@ -8,8 +8,12 @@ import { createServer as createHttps, type Server as HttpsServer } from 'node:ht
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 
-/** An application of Hono's, whatever its types. */
-export type App = { fetch: (request: Request, env?: never) => Response | Promise<Response> }
+/** An application of Hono's, whatever its types, and what answers some requests before it. */
+export type App = {
+  fetch: (request: Request, env?: never) => Response | Promise<Response>
+  /** Whether it answered */
+  shortcut?: (incoming: IncomingMessage, outgoing: ServerResponse) => boolean
+}
 
 /** PEM. */
 export type Credentials = { certificate: string; key: string }
@@ -73,7 +77,7 @@ function lateApp() {
       if (incoming.method === 'GET' || incoming.method === 'HEAD') {
         outgoing.once('finish', () => incoming.complete || incoming.socket.destroySoon())
       }
-      return listener(incoming, outgoing)
+      return ready?.shortcut?.(incoming, outgoing) || listener(incoming, outgoing)
     },
     serve,
   }

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { type Addresses, addressesOf, ownAddress } from '../addresses.ts'
@@ -8,6 +7,7 @@ import { createLog } from '../log.ts'
 import { operationsOf } from '../operations.ts'
 import { type Lock, tryLock } from '../postgres/lock.ts'
 import { prepareDataDirectory } from '../postgres/place.ts'
+import { pooledRandom } from '../random.ts'
 import { type Listener, listenHttp, listenHttps } from '../server.ts'
 import type { Context } from '../services/context.ts'
 import { taskPolls } from '../services/poll-tasks.ts'
@@ -91,7 +91,7 @@ function contextOf(config: Config, store: Store, addresses: Addresses, log: Logg
     mirror: mirrorOf(config),
     log,
     now: unixTime,
-    random: randomBytes,
+    random: pooledRandom(),
   }
 }
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { z } from 'zod'
 import { AppError } from '../errors.ts'
 import { ClaimPayload, JoinPayload } from './claim-schema.ts'
@@ -45,8 +45,8 @@ function parseSigned<P>(raw: Uint8Array, typ: Typ, schema: z.ZodType<P>): Signed
   const payload = schema.safeParse(jws.payload)
   // Paths and reasons only: a claim is never logged.
   if (!payload.success) throw new AppError('claim_schema', { cause: payload.error.issues.map(told).join('; ') })
-  const hash = createHash('sha256').update(raw).digest()
-  return { header, keySource, payload: payload.data, signingInput: jws.signingInput, signature: jws.signature, hash }
+  const { signingInput, signature } = jws
+  return { header, keySource, payload: payload.data, signingInput, signature, hash: hash('sha256', raw, 'buffer') }
 }
 
 function told(issue: z.core.$ZodIssue): string {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { decodeBase64url } from './base64url.ts'
 import { isJsonObject, type JsonObject } from './json-object.ts'
 
@@ -35,9 +35,7 @@ export function readPublicJwk(value: unknown): JwkResult {
 
 /** RFC 7638 thumbprint: SHA-256, base64url, 43 characters. */
 export function thumbprintOf(jwk: PublicJwk): string {
-  return createHash('sha256')
-    .update(JSON.stringify(required(jwk)))
-    .digest('base64url')
+  return hash('sha256', JSON.stringify(required(jwk)), 'base64url')
 }
 
 /** Whether a text has the form of a thumbprint: 32 bytes in strict base64url. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { secretive } from '../documents/redact.ts'
 import type { Claim } from '../identity/claim.ts'
 import { newId } from '../ids.ts'
@@ -121,5 +121,5 @@ function timeline({ claim, proof, role, profile, cluster }: MintInput, joinExpir
   return [{ name: 'enrolled', detail: enrolled }]
 }
 
-const sha256 = (data: string | Uint8Array) => createHash('sha256').update(data).digest('hex')
+const sha256 = (data: string | Uint8Array) => hash('sha256', data, 'hex')
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')

@@ -1,4 +1,5 @@
-import { createCipheriv, createDecipheriv, createHash, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, createSecretKey, type KeyObject } from 'node:crypto'
+import { pooledRandom } from '../random.ts'
 import type { Vault } from './vault.ts'
 
 // Layout: 0x01 ‖ key id (4) ‖ nonce (12) ‖ ciphertext ‖ tag (16). Associated data: layout, key id and place, so that a value
@@ -8,6 +9,8 @@ const ID = 4
 const NONCE = 12
 const TAG = 16
 const HEAD = 1 + ID + NONCE
+
+const random = pooledRandom()
 
 /** A key that seals; `id` is 8 hex digits, derived from it. */
 export type SealingKey = { id: string; key: KeyObject }
@@ -45,7 +48,7 @@ function seal({ id, key }: SealingKey, place: string, plaintext: Uint8Array | st
   const head = Buffer.alloc(HEAD)
   head[0] = LAYOUT
   head.write(id, 1, 'hex')
-  randomBytes(NONCE).copy(head, 1 + ID)
+  random(NONCE).copy(head, 1 + ID)
   const cipher = createCipheriv('aes-256-gcm', key, head.subarray(1 + ID))
   cipher.setAAD(associated(head, place))
   const body = typeof plaintext === 'string' ? cipher.update(plaintext, 'utf8') : cipher.update(plaintext)

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline'
 import { Hono } from 'hono'
 import { createApp } from '../../dist/app.js'
 import { createLog } from '../../dist/log.js'
+import { pooledRandom } from '../../dist/random.js'
 import { listenHttp, listenHttps } from '../../dist/server.js'
 import { openDatabase } from '../../dist/store/database.js'
 import { openVault, sealingKey } from '../../dist/store/seal.js'
@@ -22,7 +23,7 @@ const app = createApp({
   settings,
   log: createLog('info'),
   now,
-  random: randomBytes,
+  random: pooledRandom(),
 })
 const hello = new Hono().get('/hello', (c) => c.text('hello'))
 

@@ -1,3 +1,4 @@
+import { createSecretKey } from 'node:crypto'
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
 import { issueNonce, lifetime } from '../../identity/nonce.ts'
 
@@ -24,14 +25,23 @@ export type ChallengeDeps = {
   random: (bytes: number) => Uint8Array
 }
 
-export const challengeRoutes = ({ keys, now, random }: ChallengeDeps) =>
-  new OpenAPIHono().openapi(route, (c) => {
+/** Makes the answers, for both ways to them. */
+export function challenger({ keys, now, random }: ChallengeDeps): () => z.output<typeof Challenge> {
+  const key = createSecretKey(keys.nonce)
+  return () => {
     const server_time = now()
-    const nonce = issueNonce(keys.nonce, server_time, random(16))
-    const body = { nonce, server_time, ttl: lifetime.fresh }
+    return { nonce: issueNonce(key, server_time, random(16)), server_time, ttl: lifetime.fresh }
+  }
+}
+
+export function challengeRoutes(deps: ChallengeDeps) {
+  const challenge = challenger(deps)
+  return new OpenAPIHono().openapi(route, (c) => {
+    const body = challenge()
     c.header('Cache-Control', 'no-store')
-    c.header('Rollcall-Nonce', nonce)
+    c.header('Rollcall-Nonce', body.nonce)
     // HEAD loses its Content-Length otherwise, and firmware asks HEAD first.
     if (c.req.method === 'HEAD') c.header('Content-Length', String(JSON.stringify(body).length))
     return c.json(body, 200)
   })
+}
