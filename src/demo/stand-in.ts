@@ -27,6 +27,7 @@ export const harmless: Readonly<Record<string, string>> = {
 case "$*" in *firewalld* | *is-enabled*) exit 1 ;; esac
 `,
   timedatectl: '#!/bin/sh\nexit 1\n',
+  ufw: '#!/bin/sh\nexit 1\n',
 }
 
 export const version = 'v1.36.3+k3s1'

@@ -99,6 +99,7 @@ export class Node extends Box {
     this.write('nodes', nodeLine('sn-0001'))
     this.write('pods', '')
     this.command('ip', '#!/bin/sh\necho "default via 192.0.2.1 dev eth0"\n')
+    this.command('ufw', '#!/bin/sh\necho "Status: inactive"\n')
     this.write('boot-id', 'boot-1\n')
     for (const name of [
       'timedatectl',
