@@ -1,6 +1,7 @@
 import { ownerRole } from '../k3s/datastore-names.ts'
 import type { Observer } from './observer.ts'
 import { readersSchema, tamperedState } from './reader.ts'
+import { tableCheck } from './table-check.ts'
 
 /** What is asked of a cluster's table. `text` names it by the argument, behind FROM ONLY; both are our own words, with nothing of anybody else's in them. */
 export type KineQuery = { columns: string; text: (table: string) => string }
@@ -34,7 +35,8 @@ export async function readKine<Row>(observer: Observer, clusterId: string, query
 export function guarded(clusterId: string, { columns, text }: KineQuery): string {
   const owner = ownerRole(clusterId)
   const table = `${owner}.kine`
-  const texts = [`lock table only ${table} in access share mode`, wrong(owner), text(table)].map(quoted)
+  const check = `select ${tableCheck}('${table}'::regclass, '${owner}'::regrole)`
+  const texts = [`lock table only ${table} in access share mode`, check, text(table)].map(quoted)
   return `select * from ${readersSchema}.${owner}(${texts.join(', ')}) as t(${columns})`
 }
 
@@ -69,47 +71,3 @@ export function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered'
 }
 
 const quoted = (text: string) => `$rollcall$${text}$rollcall$`
-
-/** `name type`, as kine 0.9 to 0.17 make them; the types by their numbers, which nobody can take. Postgres' collations "default" and "C" are 100 and 950. */
-const columns = {
-  id: ['20', '23'],
-  name: ['25', '1043'],
-  created: ['23'],
-  deleted: ['23'],
-  create_revision: ['20', '23'],
-  prev_revision: ['20', '23'],
-  lease: ['23'],
-  value: ['17'],
-  old_value: ['17'],
-} as const
-
-const ordinary = Object.entries(columns)
-  .map(([name, types]) => `(a.attname = '${name}' and a.atttypid in (${types.join(', ')}))`)
-  .join(' or ')
-
-/**
- * A query that says what is wrong with a table, or null. Each line is a way to have one's own code run by whoever reads: K3s makes none of them, so there is
- * nothing to weigh. The flags of pg_class stay up for a while after their cause is gone, which is its owner's loss. The planner runs immutable functions
- * of index expressions, index predicates and extended statistics by itself. Everything but those two needs a lock that ours keeps away;
- * for them see reader.ts. The query is planned for each read: a scan more in it costs as much as all the rest.
- */
-const wrong = (owner: string) => `select nullif(concat_ws(', ',
-  case when c.relkind <> 'r' or c.relispartition then 'kine is no plain table' end,
-  case when c.relpersistence <> 'p' then 'it is not logged' end,
-  case when c.reloftype <> 0 then 'it is of a type' end,
-  case when c.relowner <> '${owner}'::regrole then 'it belongs to another role' end,
-  case when c.relrowsecurity or c.relforcerowsecurity then 'it has row security' end,
-  case when c.relhasrules then 'it has rules' end,
-  case when c.relhassubclass or a.heirs then 'it inherits or is inherited' end,
-  case when c.relchecks <> 0 then 'it has a check constraint' end,
-  case when i.expressions then 'it has an index on an expression' end,
-  case when exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null) then 'it has statistics on an expression' end,
-  a.columns), '')
-from pg_catalog.pg_class c, lateral (
-  select bool_or(a.attinhcount <> 0) as heirs, case
-    when count(*) <> ${Object.keys(columns).length} or not bool_and(${ordinary}) then 'it has other columns'
-    when not bool_and(a.attgenerated = '' and a.attidentity = '') then 'it has generated columns'
-    when not bool_and(a.attcollation in (0, 100, 950)) then 'it has a collation of its own'
-  end as columns from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) a, lateral (
-  select bool_or(i.indexprs is not null or i.indpred is not null) as expressions from pg_catalog.pg_index i where i.indrelid = c.oid) i
-where c.oid = '${owner}.kine'::regclass`

@@ -88,16 +88,28 @@ const begin = [
 ]
 const since17 = `set local transaction_timeout = ${limits.transaction}`
 
+// All of DISCARD ALL (PostgreSQL's documentation lists it) but DISCARD PLANS: the plan of the check that all reads share is kept.
+const forget = [
+  'close all',
+  'set session authorization default',
+  'reset all',
+  'deallocate all',
+  'unlisten *',
+  'select pg_advisory_unlock_all()',
+  'discard temp',
+  'discard sequences',
+].join('; ')
+
 /**
  * One message for all of a read: a connection that is replaced in between cannot run its second half without its first. ROLLBACK, so that what a notification, a setting or a
- * cursor would have kept is gone; then DISCARD ALL for what no transaction takes back.
+ * cursor would have kept is gone; then all that DISCARD ALL forgets, for what no transaction takes back.
  */
 async function send(sql: Sql, statement: string, patience: number): Promise<Record<string, unknown>[]> {
   const opening = Number.parseInt(String(sql.parameters.server_version), 10) >= 17 ? [...begin, since17] : begin
   const all = Promise.allSettled([
     sql.unsafe([...opening, statement].join('; ')),
     sql.unsafe('rollback'),
-    sql.unsafe('discard all'),
+    sql.unsafe(forget),
   ])
   const [read, rolledBack, discarded] = await within(all, patience)
   if (read.status === 'rejected') throw read.reason

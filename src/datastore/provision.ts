@@ -4,6 +4,8 @@ import { clustersDatabase, nodesGroup, observerRole, probeRole } from '../k3s/da
 import { scramVerifier } from '../postgres/scram.ts'
 import { connect, type OwnServer } from './connect.ts'
 import { settled } from './race.ts'
+import { makeReadersSchema } from './reader.ts'
+import { makeTableCheck } from './table-check.ts'
 
 /** Any constant will do, as long as it is ours: "clusters" in hex. */
 const lockKey = '7164230245974110835'
@@ -106,6 +108,8 @@ async function closeAndPopulate(inside: Sql, passwords: Passwords): Promise<void
     }
     await grantConnect(tx, observerRole)
     await grantConnect(tx, probeRole)
+    await makeReadersSchema(tx)
+    await makeTableCheck(tx)
   })
 }
 

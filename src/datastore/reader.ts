@@ -1,11 +1,24 @@
 import type { TransactionSql } from 'postgres'
 import { observerRole, ownerRole, readerRole } from '../k3s/datastore-names.ts'
 
-/** Where the observer finds its way to read, one function a cluster; nobody but us makes anything there. */
+/** Where the observer finds its way to read, one function a cluster, and the check that all share; nobody but us makes anything there. */
 export const readersSchema = 'rollcall_read'
 
 /** SQLSTATE by which a reader says that the table is not what K3s makes; the message says what it is instead. */
 export const tamperedState = 'RC001'
+
+/**
+ * Makes the schema of the readers, once. PUBLIC may look into it for the check of tables (table-check.ts), which readers call; each reader is the observer's alone.
+ * @param tx our own role in the clusters' database, alone at it
+ */
+export async function makeReadersSchema(tx: TransactionSql): Promise<void> {
+  const [have] = await tx`select from pg_namespace where nspname = ${readersSchema}`
+  if (!have) await tx.unsafe(`create schema ${readersSchema}`)
+  const [may] = await tx<
+    { public: boolean }[]
+  >`select has_schema_privilege('public', ${readersSchema}, 'usage') as public`
+  if (!may?.public) await tx.unsafe(`grant usage on schema ${readersSchema} to public`)
+}
 
 /**
  * Makes, or completes, the one way by which the observer reads a cluster: a function that runs as a role which may read that cluster's table and
@@ -23,7 +36,6 @@ export async function makeReader(tx: TransactionSql, clusterId: string): Promise
   await tx.unsafe(`grant usage on schema ${owner} to ${reader}`)
   await tx.unsafe('reset role')
   await tx.unsafe(`alter default privileges for role ${owner} in schema ${owner} grant select on tables to ${reader}`)
-  await makeSchema(tx)
   await tx.unsafe(`create or replace function ${way.replace('(text, text, text)', parameters)} ${body}`)
   // Postgres wants the new owner to be allowed to make functions there, for this one moment.
   await tx.unsafe(`grant create on schema ${readersSchema} to ${reader}`)
@@ -41,13 +53,6 @@ export async function dropReader(tx: TransactionSql, clusterId: string): Promise
   await tx.unsafe(`grant ${reader} to current_user`)
   await tx.unsafe(`drop owned by ${reader} cascade`)
   await tx.unsafe(`drop role ${reader}`)
-}
-
-async function makeSchema(tx: TransactionSql): Promise<void> {
-  const [have] = await tx`select from pg_namespace where nspname = ${readersSchema}`
-  if (have) return
-  await tx.unsafe(`create schema ${readersSchema}`)
-  await tx.unsafe(`grant usage on schema ${readersSchema} to ${observerRole}`)
 }
 
 // The guard's texts come from the caller (guard.ts), so that no release of Rollcall has to make the function of every cluster again. They add
