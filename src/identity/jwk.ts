@@ -38,9 +38,12 @@ export function thumbprintOf(jwk: PublicJwk): string {
   return hash('sha256', JSON.stringify(required(jwk)), 'base64url')
 }
 
+// The last of 43 characters holds four bits of the 32nd byte and two that must not be set.
+const thumbprint = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
+
 /** Whether a text has the form of a thumbprint: 32 bytes in strict base64url. */
 export function isThumbprint(text: string): boolean {
-  return text.length === 43 && decodeBase64url(text)?.length === 32
+  return thumbprint.test(text)
 }
 
 // Postgres' jsonb does not keep the order of members, so a stored key is put in order again.

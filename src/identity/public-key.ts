@@ -1,5 +1,6 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { AppError } from '../errors.ts'
+import { isOnCurve, readEcSpki } from './ec-point.ts'
 import { isOnEd25519 } from './ed25519-point.ts'
 import { isThumbprint, type JwkResult, type PublicJwk, readPublicJwk, thumbprintOf } from './jwk.ts'
 import { importKey } from './key-cache.ts'
@@ -39,20 +40,21 @@ function pin(form: Form, result: JwkResult): PinnedKey {
   return { thumbprint: thumbprintOf(result.jwk), jwk: result.jwk }
 }
 
-// OpenSSL refuses an EC point off its curve at import, but looks at an Ed25519 one only when it verifies.
+// OpenSSL looks at an Ed25519 point only when it verifies, and takes ten times as long for one of an EC curve.
 function isPoint(jwk: PublicJwk): boolean {
+  if (jwk.kty === 'EC') return isOnCurve(jwk)
   return jwk.kty === 'OKP' ? isOnEd25519(Buffer.from(jwk.x, 'base64url')) : importKey(jwk) !== undefined
 }
 
-const BLOCK = /^\s*-----BEGIN ([A-Z0-9 ]{1,64})-----[A-Za-z0-9+/=\s]+-----END \1-----\s*$/
+const BLOCK = /^\s*-----BEGIN ([A-Z0-9 ]{1,64})-----([A-Za-z0-9+/=\s]+)-----END \1-----\s*$/
 const MAX_PEM = 16_384
 
 function readPem(pem: unknown): JwkResult {
   if (typeof pem !== 'string') return { reason: 'is not a text' }
-  const label = pem.length <= MAX_PEM ? BLOCK.exec(pem)?.[1] : undefined
+  const [, label, body = ''] = (pem.length <= MAX_PEM && BLOCK.exec(pem)) || []
   // Looked for anywhere: a file that holds both halves must not get away with a reason about its form.
   if (/PRIVATE KEY-----/.test(pem)) return { reason: `holds a private key: it belongs on the device alone. ${HOW}` }
-  if (label === 'PUBLIC KEY') return readSpki(pem)
+  if (label === 'PUBLIC KEY') return readEcPem(body) ?? readSpki(pem)
   if (label === undefined) return { reason: `is not one PEM block. ${HOW}` }
   return { reason: `is a ${label}, not a PUBLIC KEY. ${hints[label] ?? HOW}` }
 }
@@ -61,6 +63,14 @@ const HOW = 'A public key is made by: openssl pkey -in key.pem -pubout'
 const hints: Record<string, string> = {
   CERTIFICATE: 'Its public key is printed by: openssl x509 -in cert.pem -noout -pubkey',
   'RSA PUBLIC KEY': 'Convert it: openssl rsa -RSAPublicKey_in -in key.pem -pubout',
+}
+
+// The usual key of a device, without OpenSSL's decoder; whatever is spelled in another way goes there.
+function readEcPem(body: string): JwkResult | undefined {
+  const text = body.replace(/\s/g, '')
+  const der = Buffer.from(text, 'base64')
+  const jwk = der.toString('base64') === text ? readEcSpki(der) : undefined
+  return jwk && { jwk }
 }
 
 function readSpki(pem: string): JwkResult {

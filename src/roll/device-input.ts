@@ -105,6 +105,7 @@ export type ImportInput = z.output<typeof ImportInput>
 
 /** `00-1A-…` and `001a…` as `00:1a:…`. */
 export function normaliseMac(mac: string): string {
+  if (/^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/.test(mac)) return mac
   return (mac.toLowerCase().match(/[0-9a-f]{2}/g) ?? []).join(':')
 }
 

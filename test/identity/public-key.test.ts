@@ -4,6 +4,7 @@ import { calculateJwkThumbprint } from 'jose'
 import * as assert from 'uvu/assert'
 import { AppError } from '../../src/errors.ts'
 import { algorithms } from '../../src/identity/algorithm.ts'
+import { isThumbprint } from '../../src/identity/jwk.ts'
 import { type IdentityInput, identityFromInput } from '../../src/identity/public-key.ts'
 import { suite } from '../suite.ts'
 import { jwkOf, newKey } from './device-key.ts'
@@ -201,6 +202,29 @@ test('anything at all ends in a key or in `invalid`', () => {
 
 test('as a thumbprint alone is kept without a key', () => {
   assert.equal(identityFromInput({ kind: 'key', thumbprint: kid }), { thumbprint: kid, jwk: null })
+})
+
+test('has every thumbprint in its one spelling', () => {
+  const text = fc.string({
+    unit: fc.constantFrom(...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=\n'),
+    minLength: 42,
+    maxLength: 44,
+  })
+  const spelled = fc.uint8Array({ minLength: 31, maxLength: 33 }).map((bytes) => b64u(bytes))
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        spelled,
+        text,
+        spelled.map((good) => `${good.slice(0, 42)}B`),
+      ),
+      (value) => {
+        const bytes = Buffer.from(value, 'base64url')
+        assert.is(isThumbprint(value), bytes.length === 32 && b64u(bytes) === value)
+      },
+    ),
+    { numRuns: 1_000 },
+  )
 })
 
 test('has the thumbprints of RFC 7638 and RFC 8037', () => {
