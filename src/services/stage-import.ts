@@ -11,7 +11,7 @@ export type ImportBody = { format: 'csv' | 'ndjson'; body: AsyncIterable<Uint8Ar
 const stageSize = 131_072
 
 /** Lines, and characters of them, that are planned and written together. */
-const batch = { lines: 2_000, size: 1_048_576 } as const
+const batch = { lines: 500, size: 1_048_576 } as const
 
 /** Bytes that are read at once: what one piece holds is gone before V8 takes it for long-lived, so memory stays flat. */
 const piece = 8_192
