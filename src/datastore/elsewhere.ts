@@ -1,6 +1,7 @@
 import type { Sql } from 'postgres'
 import { clustersDatabase } from '../k3s/datastore-names.ts'
 import { connect, type OwnServer } from './connect.ts'
+import { thinOwned } from './thin.ts'
 
 /**
  * Drops what a cluster's role left in other databases than the clusters'. Postgres lets everybody into the database `postgres`, and everybody
@@ -14,6 +15,7 @@ export async function dropElsewhere(server: OwnServer, sql: Sql, role: string): 
   for (const { name } of rows) {
     const there = connect(server, { database: name, max: 1 })
     try {
+      await thinOwned(there, role)
       await there.unsafe(`drop owned by ${role} cascade`)
     } finally {
       await there.end({ timeout: 1 })

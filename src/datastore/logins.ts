@@ -4,6 +4,7 @@ import type { OwnServer } from './connect.ts'
 import { dropElsewhere } from './elsewhere.ts'
 import { fenceRole } from './fence.ts'
 import { secret } from './provision.ts'
+import { thinOwned } from './thin.ts'
 
 /** Sessions that one server node may hold: so that no site can take all of them (reference: K3s issues 9596, 10733). */
 export const connectionLimit = 40
@@ -40,6 +41,7 @@ export async function dropLogin(server: OwnServer, sql: Sql, clusterId: string, 
   const login = loginRole(enrollmentId)
   await fenceRole(sql, login)
   await dropElsewhere(server, sql, login)
+  await thinOwned(sql, login, await existing(sql, ownerRole(clusterId)))
   await sql.begin(async (tx) => {
     const [found] = await tx<{ owner: boolean }[]>`
       select exists (select from pg_roles where rolname = ${ownerRole(clusterId)}) as owner
@@ -52,6 +54,10 @@ export async function dropLogin(server: OwnServer, sql: Sql, clusterId: string, 
     await tx.unsafe(`drop owned by ${login} cascade`)
     await tx.unsafe(`drop role ${login}`)
   })
+}
+
+async function existing(sql: Sql, role: string): Promise<string | undefined> {
+  return (await sql`select from pg_roles where rolname = ${role}`).length > 0 ? role : undefined
 }
 
 /** Takes from others what a node granted them of its cluster's schema: through a node of another cluster it would go on after its end. */

@@ -4,7 +4,7 @@ import type { OwnServer } from './connect.ts'
 import { dropElsewhere } from './elsewhere.ts'
 import { grantConnect } from './provision.ts'
 import { dropReader, makeReader } from './reader.ts'
-import { thin } from './thin.ts'
+import { thinSchema } from './thin.ts'
 
 /**
  * Makes a cluster's schema, the role that owns it and the way to read it, or completes them. Nothing in the schema is looked at: it is its servers'.
@@ -30,7 +30,7 @@ export async function declareWithin(tx: TransactionSql, clusterId: string): Prom
 /** Drops a cluster's schema with all that is in it, whoever made it, and its owner. Its nodes' logins must be gone. */
 export async function purgeSchema(server: OwnServer, sql: Sql, clusterId: string): Promise<void> {
   const name = ownerRole(clusterId)
-  await thin(sql, name)
+  await thinSchema(sql, name)
   await dropElsewhere(server, sql, name)
   await sql.begin(async (tx) => {
     const [have] = await tx<{ role: boolean; schema: boolean }[]>`

@@ -8,48 +8,79 @@ const together = 50
  * Postgres has no locks to drop it all at once (53200, "out of shared memory"). What stays is for DROP SCHEMA.
  * @param owner the schema's name, and its owner's
  */
-export async function thin(sql: Sql, owner: string): Promise<void> {
+export async function thinSchema(sql: Sql, owner: string): Promise<void> {
+  await dropIndexes(sql, owner)
+  await thin(sql, inSchema(owner), drop)
+  await thinOwned(sql, owner)
+}
+
+/** The same for what a role owns in this database, wherever it lies. What stays is for REASSIGN OWNED or DROP OWNED. @param heir who gets it; it is dropped if nobody does */
+export async function thinOwned(sql: Sql, role: string, heir?: string): Promise<void> {
+  await dropIndexes(sql, role)
+  await thin(sql, ownedBy(role), heir === undefined ? drop : (thing) => handOver(thing, heir))
+}
+
+type Thing = { type: string; name: string }
+
+// Postgres itself quotes what it names. The newest first: what depends on another one was usually made after it.
+async function thin(sql: Sql, objects: string, change: (thing: Thing) => string): Promise<void> {
   for (let before = Number.POSITIVE_INFINITY; ; ) {
-    const [row] = await sql<{ objects: number }[]>`
-      select count(*)::int as objects from pg_depend
-      where refclassid = 'pg_namespace'::regclass and refobjid = (select oid from pg_namespace where nspname = ${owner}) and deptype = 'n'`
-    const objects = row?.objects ?? 0
-    if (objects <= together || objects >= before) break
-    before = objects
-    await dropSome(sql, owner)
+    const [row] = await sql.unsafe<{ count: number }[]>(`select count(*)::int as count from (${objects}) d`)
+    const count = row?.count ?? 0
+    if (count <= together || count >= before) return
+    before = count
+    const found = await sql.unsafe<Thing[]>(`
+      select o.type, o.identity as name from (${objects} order by objid desc limit ${together}) d, pg_identify_object(d.classid, d.objid, 0) o
+      where o.identity is not null`)
+    await runAll(sql, found.map(change))
   }
-  while ((await unlinkSome(sql, owner)) === together);
 }
 
-// The newest first: what depends on another one was usually made after it. Postgres itself quotes what it names.
-async function dropSome(sql: Sql, owner: string): Promise<void> {
-  const found = await sql<{ type: string; name: string }[]>`
-    select o.type, o.identity as name
-    from (select classid, objid from pg_depend
-      where refclassid = 'pg_namespace'::regclass and refobjid = (select oid from pg_namespace where nspname = ${owner}) and deptype = 'n'
-      order by objid desc limit ${together}) d, pg_identify_object(d.classid, d.objid, 0) o
-    where o.identity is not null`
-  const drops = found.map(({ type, name }) => `drop ${words[type] ?? type} if exists ${name} cascade`)
+// An index hangs on its table alone, and whoever locks the table locks each of them.
+async function dropIndexes(sql: Sql, owner: string): Promise<void> {
+  for (let before = Number.POSITIVE_INFINITY; ; ) {
+    const found = await sql<{ name: string }[]>`
+      select i.oid::regclass::text as name from pg_class i join pg_roles r on r.oid = i.relowner
+      where i.relkind in ('i', 'I') and r.rolname = ${owner} and not exists (select from pg_constraint c where c.conindid = i.oid)`
+    if (found.length <= together || found.length >= before) return
+    before = found.length
+    for (let i = 0; i < found.length; i += together) {
+      await runAll(
+        sql,
+        found.slice(i, i + together).map(({ name }) => `drop index if exists ${name} cascade`),
+      )
+    }
+  }
+}
+
+async function runAll(sql: Sql, statements: readonly string[]): Promise<void> {
   try {
-    await sql.unsafe(drops.join('; '))
+    await sql.unsafe(statements.join('; '))
   } catch {
-    // One of them drags many along, or is not to be dropped by itself: the others go.
-    for (const drop of drops) await sql.unsafe(drop).catch(() => {})
+    // One of them drags many along, or is not to be changed by itself: the others go.
+    for (const statement of statements) await sql.unsafe(statement).catch(() => {})
   }
 }
 
-/** Where DROP wants another word than the one by which Postgres tells of it. */
+const inSchema = (name: string) => `
+  select classid, objid from pg_depend
+  where refclassid = 'pg_namespace'::regclass and refobjid = (select oid from pg_namespace where nspname = '${name}') and deptype = 'n'`
+
+const ownedBy = (role: string) => `
+  select classid, objid from pg_shdepend
+  where refclassid = 'pg_authid'::regclass and refobjid = (select oid from pg_roles where rolname = '${role}') and deptype = 'o'
+    and dbid = (select oid from pg_database where datname = current_database()) and classid <> 'pg_namespace'::regclass`
+
+const drop = ({ type, name }: Thing) =>
+  type === 'large object' ? `select lo_unlink(${name})` : `drop ${words[type] ?? type} if exists ${name} cascade`
+
+const handOver = ({ type, name }: Thing, heir: string) => `alter ${words[type] ?? type} ${name} owner to ${heir}`
+
+/** Where DROP and ALTER want another word than the one by which Postgres tells of it. */
 const words: Readonly<Record<string, string>> = {
   'composite type': 'type',
   'statistics object': 'statistics',
   function: 'routine',
   procedure: 'routine',
   aggregate: 'routine',
-}
-
-async function unlinkSome(sql: Sql, owner: string): Promise<number> {
-  const rows = await sql`
-    select lo_unlink(oid) from (select oid from pg_largeobject_metadata
-      where lomowner = (select oid from pg_roles where rolname = ${owner}) limit ${together}) l`
-  return rows.length
 }

@@ -20,6 +20,7 @@ for (const major of majors) {
     await node.unsafe(kineTable)
     return { cluster, enrollment, node, owner: ownerRole(cluster), login: loginRole(enrollment) }
   }
+  const numbers = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
   const left = async (name: string) => (await server.superuser()`select from pg_roles where rolname = ${name}`).length
 
   test.before(async () => {
@@ -47,6 +48,42 @@ for (const major of majors) {
     assert.is(await left(owner), 0)
     assert.is((await server.superuser('rollcall_k3s')`select from pg_namespace where nspname = ${owner}`).length, 0)
     assert.is((await server.superuser('rollcall_k3s')`select from pg_largeobject_metadata`).length, 0)
+  })
+
+  test('loses a login that owns more than Postgres has locks for, in two databases; its cluster keeps all of it', async () => {
+    const { cluster, enrollment, node, owner, login } = await withNode()
+    const superuser = server.superuser('postgres')
+    await superuser.unsafe(`grant connect on database postgres to public`)
+    const elsewhere = nodeSession(server, enrollment, { database: 'postgres' })
+    open.push(elsewhere)
+    await elsewhere.unsafe('set role none')
+    for (let i = 0; i < 30; i++) await elsewhere`select count(lo_create(0)) from generate_series(1, 40)`
+    await node.unsafe(`set role none; create type "odd; name" as (n int); create domain d as int`)
+    await node.unsafe(`create function f() returns int language sql as 'select 1'; create table wide (n int)`)
+    for (let i = 0; i < 20; i++) {
+      await node.unsafe(
+        `do $$ begin for i in 1..30 loop execute format('create table t${i}_%s (n serial)', i); end loop; end $$`,
+      )
+      await node`select count(lo_create(0)) from generate_series(1, 40)`
+    }
+    for (let i = 0; i < 30; i++)
+      await node
+        .unsafe(
+          numbers(20)
+            .map((k) => `create index i${i}_${k} on wide (n)`)
+            .join('; '),
+        )
+        .catch(() => {})
+    await managed.dropLogin(cluster, enrollment)
+    assert.is(await left(login), 0)
+    const [kept] = await server.superuser('rollcall_k3s')`
+      select count(*)::int as tables from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = ${owner} and c.relkind = 'r' and pg_get_userbyid(c.relowner) = ${owner}`
+    assert.is(kept?.tables, 602)
+    assert.is((await superuser`select from pg_largeobject_metadata`).length, 0)
+    await superuser.unsafe(`revoke connect on database postgres from public`)
+    await managed.purge(cluster)
+    assert.is(await left(owner), 0)
   })
 
   test('goes though a node of another cluster holds its roles', async () => {
