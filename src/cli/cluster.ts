@@ -5,7 +5,7 @@ import { restoreCluster } from '../services/restore-cluster.ts'
 import { printAccessManifest } from './access-manifest.ts'
 import { type Command, type Io, UsageError } from './command.ts'
 import { readFlags } from './flags.ts'
-import { openStore, unixTime } from './open-store.ts'
+import { openExistingStore, unixTime } from './open-store.ts'
 
 const actor = { name: 'cli' }
 const flags = { replace: { type: 'boolean' } } as const
@@ -20,7 +20,7 @@ export const cluster: Command = async (words, io) => {
     throw new UsageError('give the name of a cluster, and a file')
   }
   const { config, values } = readFlags(args, io, verb === 'restore' ? flags : {})
-  const store = await openStore(config, (message) => io.err(`rollcall: ${message}`))
+  const store = await openExistingStore(config, (message) => io.err(`rollcall: ${message}`))
   try {
     const { database, vault, keys, managed } = store
     const asked = { name, file, replace: values.replace !== undefined }

@@ -5,7 +5,7 @@ import { Datastore } from '../k3s/cluster.ts'
 import { examineDatastore, examineLoose, type Finding } from '../services/check-datastore.ts'
 import { type Command, type Io, UsageError } from './command.ts'
 import { readFlags } from './flags.ts'
-import { openStore } from './open-store.ts'
+import { openExistingStore } from './open-store.ts'
 
 const flags = {
   cluster: { type: 'string' },
@@ -21,7 +21,7 @@ export const doctor: Command = async ([what, ...args], io) => {
   const { config, values } = readFlags(args, io, flags)
   if ((values.cluster === undefined) === (values.kind === undefined)) throw new UsageError('give --cluster or --kind')
   if (values.kind !== undefined) return examineGiven(io, await given(values))
-  const store = await openStore(config, (message) => io.err(`rollcall: ${message}`))
+  const store = await openExistingStore(config, (message) => io.err(`rollcall: ${message}`))
   try {
     const known = { db: store.database.db, vault: store.vault, managed: store.managed }
     return told(io, await examineDatastore(known, values.cluster as string))

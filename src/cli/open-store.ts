@@ -15,6 +15,7 @@ import { serverKeys } from '../store/server-secrets.ts'
 import type { Vault } from '../store/vault.ts'
 import { makeSelfSigned } from '../tls/certificates.ts'
 import { type TlsIdentity, tlsIdentity } from '../tls/identity.ts'
+import { refuseEmptyDatabase, refuseEmptyDirectory } from './empty-store.ts'
 import { doorOf, managedOf } from './managed.ts'
 
 /** The database, migrated and unlocked, and what all servers of it share. */
@@ -34,14 +35,37 @@ type Target = OwnServer
 /** Seconds that a database of one's own may take to come up, e.g. in a compose file. */
 const patience = 30
 
-/** Opens what the configuration names; starts the embedded PostgreSQL if that is it and none runs. */
-export async function openStore(config: Config, say: (message: string) => void, signal?: AbortSignal): Promise<Store> {
-  prepareDataDirectory(config.dataDirectory)
+type Say = (message: string) => void
+
+/** Opens what the configuration names, making it where it is not; starts the embedded PostgreSQL if that is it and none runs. */
+export function openStore(config: Config, say: Say, signal?: AbortSignal): Promise<Store> {
+  return open(config, say, async () => {}, signal)
+}
+
+/**
+ * The same for commands that ask about an installation: a mistyped directory must not become a second one, with pins and tokens that
+ * no server knows.
+ * @throws Error if there is none; then nothing was made
+ */
+export async function openExistingStore(config: Config, say: Say): Promise<Store> {
+  refuseEmptyDirectory(config)
+  return open(config, say, (target) => refuseEmptyDatabase(config, target))
+}
+
+async function open(
+  config: Config,
+  say: Say,
+  check: (target: Target) => Promise<void>,
+  signal?: AbortSignal,
+): Promise<Store> {
+  if (config.databaseUrl === undefined) prepareDataDirectory(config.dataDirectory)
   const embedded = config.databaseUrl === undefined ? await openOwnPostgres(config, 'guest', say) : undefined
   let database: Database | undefined
   try {
     const target = embedded ? ownTarget(embedded) : foreignTarget(config.databaseUrl as string)
     if (!embedded) await answering(target, say, signal)
+    await check(target)
+    prepareDataDirectory(config.dataDirectory)
     const { applied } = await migrate(target.url, target.connection)
     if (applied > 0) say(`the schema was brought up to date (${applied} migrations)`)
     database = openDatabase(target.url, { pool: config.databasePool, connection: target.connection })

@@ -17,9 +17,10 @@ export type Place = {
 
 const away = '/var/lib/rollcall/elsewhere'
 
-/** PGDATA if it exists already, and where it would be otherwise. */
-export function findPlace(dataDirectory: string): Place {
-  return placeAt(pointedTo(dataDirectory) ?? join(dataDirectory, 'postgres'))
+/** PGDATA if it exists already, and where it would be otherwise; `isElsewhere` if the data directory names another place. */
+export function findPlace(dataDirectory: string): Place & { isElsewhere: boolean } {
+  const pointed = pointedTo(dataDirectory)
+  return { ...placeAt(pointed ?? join(dataDirectory, 'postgres')), isElsewhere: pointed !== undefined }
 }
 
 /**

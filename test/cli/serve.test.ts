@@ -155,6 +155,6 @@ test('starts over where making the database was cut off', async () => {
   mkdirSync(join(cut, 'postgres', 'data.new', 'base'), { recursive: true })
   writeFileSync(join(cut, 'postgres', 'data.new', 'PG_VERSION'), '18\n')
   if (process.getuid?.() === 0) chmodSync(directory, 0o711)
-  const end = await rollcall(['pin', '--data-dir', cut])
-  assert.match(end.out, /^sha256\/\//)
+  assert.is((await rollcall(['migrate', '--data-dir', cut])).code, 0)
+  assert.match((await rollcall(['pin', '--data-dir', cut])).out, /^sha256\/\//)
 })
