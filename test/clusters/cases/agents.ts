@@ -64,7 +64,9 @@ export function agentCases(world: World): Case[] {
           await agent.cut()
           await agent.start()
           await cluster.reaches(agent, 'start', 2)
-          await until('it is refused', async () => /config: 40[13]:/.test(await agent.console()))
+          await until('it is refused', async () =>
+            /(?:config|serving-kubelet\.crt): 40[13]:/.test(await agent.console()),
+          )
           assert.deepEqual((await names()).sort(), [server, other].map((box) => `node/${nameOf(box)}`).sort())
           assert.equal((await cluster.device(agent)).state, 'revoked')
           assert.equal((await cluster.device(other)).state, 'ready')

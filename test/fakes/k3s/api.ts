@@ -68,11 +68,20 @@ async function act({ store }: Api, ask: Ask, target: Target, caller: Identity): 
   }
 }
 
-async function create(store: ObjectStore, resource: Resource, object: Json, { user }: Identity): Promise<Json> {
+async function create(store: ObjectStore, resource: Resource, object: Json, { user, node }: Identity): Promise<Json> {
+  if (node !== undefined && resource === nodes) restrictLabels(node, object)
   await admit(store, { operation: 'CREATE', resource, name: object.metadata.name, user })
   const created = await store.create(resource, prepared(object))
   if (resource === nodes) await ownNodePassword(store, created.metadata.name, created.metadata.uid as string)
   return created
+}
+
+// NodeRestriction, as far as servers' labels go.
+function restrictLabels(node: string, { metadata }: Json): void {
+  const refused = Object.keys(metadata.labels ?? {}).filter((name) => name.startsWith('node-role.kubernetes.io/'))
+  if (refused.length === 0) return
+  const why = `node "${node}" is not allowed to set the following labels: ${refused.join(', ')}`
+  throw new ApiError(403, 'Forbidden', `nodes "${node}" is forbidden: ${why}`)
 }
 
 async function patch(store: ObjectStore, ask: Ask, target: Target, caller: Identity): Promise<Reply> {

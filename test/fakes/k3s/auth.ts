@@ -39,7 +39,7 @@ export class Authenticator {
     return 'nobody'
   }
 
-  /** A certificate of a node whose Node was deleted opens nothing at the supervisor any more (K3s pull request 6663). */
+  /** A certificate of a node whose Node was deleted gets no new one (K3s pkg/nodepassword, verifyNode). */
   async hasNode({ node }: Identity): Promise<boolean> {
     return node === undefined || (await this.#store.get(nodes, node)) !== undefined
   }

@@ -36,10 +36,10 @@ withKine('the first leaves an empty row as its lock, then the files, which Rollc
   await saveFiles(kine.client, token, files, quiet)
   const value = (await kine.client.get(bootstrapKey(token)))?.value as Buffer
   assert.ok(value.length > 5_000 && value.length < 20_000, `${value.length} bytes`)
-  assert.equal(openFiles(token, value), files)
+  assert.equal(openFiles(token, value).files, files)
   const opened = openBootstrap(value, token)
   assert.is('caHash' in opened && opened.caHash, caHash(Buffer.from(files.ServerCA as string)))
-  assert.equal(await takeTurn(kine.client, token, quiet), files)
+  assert.equal((await takeTurn(kine.client, token, quiet))?.files, files)
 })
 
 withKine(
@@ -56,6 +56,6 @@ withKine(
     await saveFiles(kine.client, token, second, quiet)
     await saveFiles(kine.client, token, await makeClusterFiles(token), (line) => said.push(line))
     assert.is(said.at(-1), 'Bootstrap key already exists')
-    assert.equal(await takeTurn(kine.client, token, quiet), second)
+    assert.equal((await takeTurn(kine.client, token, quiet))?.files, second)
   },
 )

@@ -49,15 +49,20 @@ export function sealFiles(token: string, files: ClusterFiles, now: Date): Buffer
   return Buffer.from(`${salt}:${Buffer.concat(sealed).toString('base64')}`)
 }
 
+/** What a cluster's row holds. */
+export type Saved = { files: ClusterFiles; savedAt: Date }
+
 /** @throws Error if the token is another one */
-export function openFiles(token: string, value: Buffer): ClusterFiles {
+export function openFiles(token: string, value: Buffer): Saved {
   const [salt = '', text = ''] = value.toString().split(':')
   const bytes = Buffer.from(text, 'base64')
   const decipher = createDecipheriv('aes-256-gcm', keyOf(token, salt), bytes.subarray(0, 12))
   decipher.setAuthTag(bytes.subarray(-16))
   const plain = Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()]).toString()
-  const entries = Object.entries(JSON.parse(plain) as Record<string, { Content: string }>)
-  return Object.fromEntries(entries.map(([name, { Content }]) => [name, Buffer.from(Content, 'base64').toString()]))
+  const entries = Object.entries(JSON.parse(plain) as Record<string, { Timestamp: string; Content: string }>)
+  const files = entries.map(([name, { Content }]) => [name, Buffer.from(Content, 'base64').toString()])
+  const times = entries.map(([, { Timestamp }]) => Date.parse(Timestamp))
+  return { files: Object.fromEntries(files), savedAt: new Date(Math.max(...times)) }
 }
 
 const keyOf = (token: string, salt: string) => pbkdf2Sync(token, salt, 4_096, 32, 'sha1')
@@ -74,7 +79,7 @@ export async function takeTurn(
   client: KeyValueClient,
   token: string,
   say: (line: string) => void,
-): Promise<ClusterFiles | undefined> {
+): Promise<Saved | undefined> {
   for (let look = 1; ; look++) {
     const row = await find(client, token)
     if (row && row.value.length > 0) return openFiles(token, row.value)
@@ -108,7 +113,7 @@ export async function saveFiles(
 export async function rotateToken(client: KeyValueClient, token: string, next: string): Promise<void> {
   const row = await find(client, token)
   if (!row || row.value.length === 0) throw new Error('there is nothing to rotate')
-  const files = openFiles(token, row.value)
+  const { files } = openFiles(token, row.value)
   const PasswdFile = (files.PasswdFile as string).replaceAll(token, next)
   await client.create(bootstrapKey(next), sealFiles(next, { ...files, PasswdFile }, new Date()))
   await client.delete(row.key, row.revision)

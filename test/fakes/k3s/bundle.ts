@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { findKubectl } from '../../kine/kubectl.ts'
 import { findKine } from '../../kine/program.ts'
+import { realProgram } from './real-server.ts'
 
 /** Where a box looks for it. */
 export const simulatorHome = '/usr/local/lib/k3s-sim'
@@ -35,6 +36,8 @@ export async function laySimulator(root: string): Promise<void> {
     /=> (\/\S+\/(lib(?:stdc\+\+|gcc_s|atomic)\S+))/g,
   )
   for (const [, file = '', name = ''] of libraries) copyFileSync(file, join(home, 'lib', name))
+  const real = process.env.ROLLCALL_CLUSTERS_K3S
+  if (real) copyFileSync(real, realProgram(home))
   copyFileSync(kine, join(home, 'kine'))
   copyFileSync(kubectl, join(home, 'kubectl'))
 }

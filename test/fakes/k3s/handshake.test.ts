@@ -7,7 +7,7 @@ import { suite } from '../../suite.ts'
 import { ask } from './ask.ts'
 import { bootstrapKey, takeTurn } from './bootstrap.ts'
 import { captured, type Exchange, exchange } from './captured.ts'
-import { makeRequest } from './certificates.ts'
+import { makeLeaf, makeRequest } from './certificates.ts'
 import { nodes, secrets } from './resources.ts'
 import { type Simulator, startSimulator } from './simulator.ts'
 
@@ -132,6 +132,34 @@ withKine(
   },
 )
 
+withKine(
+  "a kubelet's certificate gets no new one without its Node, nor one for another name; the rest stays open to it",
+  async () => {
+    await startOnce()
+    const { files, url } = simulator
+    const authority = { certificate: files.ClientCA as string, key: files.ClientCAKey as string }
+    const client = await makeLeaf(
+      authority,
+      { user: 'system:node:sn-0099', groups: ['system:nodes'] },
+      { client: true },
+    )
+    const byCertificate = { cert: client.certificate, key: client.key }
+    const certify = (name: string) =>
+      ask(`${url}/v1-k3s/client-kubelet.crt`, {
+        ...byCertificate,
+        method: 'POST',
+        headers: { 'k3s-node-name': name, 'k3s-node-password': password },
+        body: request,
+      })
+    const renamed = (name: string) => captured(name).body.replace('sn-0042', 'sn-0099')
+    assert.equal(await certify('sn-0099'), { status: 401, body: renamed('client-kubelet-node-gone') })
+    assert.equal(await certify('sn-0100'), { status: 400, body: captured('client-kubelet-other-name').body })
+    assert.is((await ask(`${url}/v1-k3s/config`, byCertificate)).status, 200)
+    await simulator.store.create(nodes, { apiVersion: 'v1', kind: 'Node', metadata: { name: 'sn-0099' } })
+    assert.is((await certify('sn-0099')).status, 200)
+  },
+)
+
 withKine('an expired token, one of another type, one without its usage: 401 each', async () => {
   await startOnce()
   await addToken('late01', { expiration: new Date(Date.now() - 1_000).toISOString() })
@@ -163,7 +191,7 @@ withKine('a rotated server token opens the datastore in the place of the old one
     const authorization = `Basic ${Buffer.from(`server:${rotated.token}`).toString('base64')}`
     const options = { method: 'PUT', headers: { authorization }, body: JSON.stringify({ newToken: next }) }
     assert.is((await ask(`${rotated.url}/v1-k3s/token`, options)).status, 200)
-    assert.is((await takeTurn(rotated.kine.client, next, () => {}))?.ServerCA, rotated.files.ServerCA)
+    assert.is((await takeTurn(rotated.kine.client, next, () => {}))?.files.ServerCA, rotated.files.ServerCA)
     assert.is(await rotated.kine.client.get(bootstrapKey(rotated.token)), undefined)
   } finally {
     await rotated.stop()

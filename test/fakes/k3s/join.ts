@@ -35,14 +35,19 @@ export async function joinCluster(joining: Joining): Promise<Membership> {
 
 async function handshake(joining: Joining): Promise<Membership> {
   const ca = await trust(joining)
-  const kept = keptCertificate(joining.root)
   const byToken = { ca, headers: { authorization: authorization(joining.token) } }
-  // A node that joined before shows its certificate; where that opens nothing any more, its token must.
-  const byCertificate = kept && { ca, cert: kept.certificate, key: kept.key }
-  const credentials = byCertificate && (await isWelcome(joining, byCertificate)) ? byCertificate : byToken
+  // A node that joined before shows its certificate too, and it counts for more.
+  const kept = keptCertificate(joining.root)
+  const credentials = kept ? { ...byToken, cert: kept.certificate, key: kept.key } : byToken
   for (const path of ['config', 'client-ca.crt', 'server-ca.crt']) await get(joining, path, credentials)
-  await certify(joining, 'serving-kubelet.crt', credentials)
-  const client = await certify(joining, 'client-kubelet.crt', credentials)
+  // Whose Node was deleted is refused by its certificate, and tries its token (K3s pkg/agent/config, getNodeNamedCrt).
+  const certified = (path: string) =>
+    certify(joining, path, credentials).catch((error: Error) => {
+      if (!kept || !error.message.includes(': 401: ')) throw error
+      return certify(joining, path, byToken)
+    })
+  await certified('serving-kubelet.crt')
+  const client = await certified('client-kubelet.crt')
   await get(joining, 'apiservers', credentials)
   await get(joining, 'readyz', credentials)
   keep(joining.root, client)
@@ -63,10 +68,6 @@ const authorization = (token: string) => {
   const bare = token.replace(/^K10[0-9a-f]{64}::/, '')
   if (/^[a-z0-9]{6}\.[a-z0-9]{16}$/.test(bare)) return `Bearer ${bare}`
   return `Basic ${Buffer.from(bare.includes(':') ? bare : `node:${bare}`).toString('base64')}`
-}
-
-async function isWelcome({ url }: Joining, credentials: AskOptions): Promise<boolean> {
-  return (await ask(`${url}/v1-k3s/config`, credentials)).status === 200
 }
 
 async function get({ url }: Joining, path: string, options: AskOptions): Promise<string> {

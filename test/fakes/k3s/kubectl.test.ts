@@ -147,6 +147,19 @@ withBoth('a deleted Node takes its lease along, and a banned one cannot be made 
   assert.is((await kubectl(['create', '-f', '-'], JSON.stringify(node('sn-0043')), other)).code, 0)
 })
 
+withBoth('a kubelet may not call its Node a server', async () => {
+  await startOnce()
+  const own = await kubeletConfig('sn-0045')
+  const labelled = {
+    ...node('sn-0045'),
+    metadata: { name: 'sn-0045', labels: { 'node-role.kubernetes.io/control-plane': 'true' } },
+  }
+  assert.match(
+    (await kubectl(['create', '-f', '-'], JSON.stringify(labelled), own)).err,
+    'is not allowed to set the following labels: node-role.kubernetes.io/control-plane',
+  )
+})
+
 withBoth('what rollcall-node calls: server-side apply of many, delete by manifest', async () => {
   await startOnce()
   const apply = [

@@ -7,7 +7,6 @@ import type { Membership } from './join.ts'
 export type Kubelet = Membership & {
   nodeName: string
   version: string
-  isServer: boolean
   say: (line: string) => void
 }
 
@@ -47,13 +46,12 @@ export async function runKubelet(kubelet: Kubelet, { signal }: { signal?: AbortS
 
 type Call = (method: string, path: string, body?: unknown, type?: string) => Promise<Answer>
 
-async function register({ nodeName, version, isServer }: Kubelet, call: Call): Promise<boolean> {
+async function register({ nodeName, version }: Kubelet, call: Call): Promise<boolean> {
   const labels = {
     'kubernetes.io/arch': machine,
     'kubernetes.io/hostname': nodeName,
     'kubernetes.io/os': 'linux',
     'node.kubernetes.io/instance-type': 'k3s',
-    ...(isServer && { 'node-role.kubernetes.io/control-plane': 'true' }),
   }
   const resources = { cpu: '2', memory: '2048000Ki', pods: '110' }
   const node = {
@@ -107,13 +105,17 @@ async function renew({ nodeName }: Kubelet, call: Call): Promise<void> {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
     metadata: { name: nodeName, namespace: 'kube-node-lease' },
-    spec: { holderIdentity: nodeName, leaseDurationSeconds: 40, renewTime: new Date().toISOString() },
+    spec: { holderIdentity: nodeName, leaseDurationSeconds: 40, renewTime: microTime(new Date()) },
   }
-  const { status } = await call('PUT', `${folder}/${nodeName}`, lease)
+  // A failed renewal leaves the Node to the controller, which shows it as not ready. An update would have to name the version that it replaces.
+  const { status } = await call('PATCH', `${folder}/${nodeName}`, lease, 'application/merge-patch+json')
   // A kubelet makes no lease for a Node that is not there.
   if (status === 404 && (await call('GET', `/api/v1/nodes/${nodeName}`)).status === 200)
     await call('POST', folder, lease)
 }
+
+/** Kubernetes' MicroTime: six digits, no more and no less. */
+const microTime = (time: Date) => time.toISOString().replace('Z', '000Z')
 
 function condition(type: string, status: string, reason: string, message: string) {
   const now = new Date().toISOString()

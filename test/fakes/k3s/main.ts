@@ -8,6 +8,8 @@ import { openDatastore } from './datastore.ts'
 import { joinCluster } from './join.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
 import { runKubelet } from './kubelet.ts'
+import { labelServer } from './label-server.ts'
+import { isReal, runReal, startRealServer } from './real-server.ts'
 import { startServer } from './server.ts'
 import { reach } from './steps.ts'
 import { tokenCommand } from './token-command.ts'
@@ -27,6 +29,7 @@ async function server(config: Config): Promise<void> {
   const token = await readToken(root, config, say)
   if (bootstrapForm.test(token)) throw new Error('failed to normalize server token: invalid token format')
   await reach(root, 'start')
+  if (isReal(home)) return beside(config, token)
   const datastore = await openDatastore(root, config, join(home, 'kine'))
   const lostKine = datastore.lost.then((words) => new Error(words))
   const nodeName = nameOf(config)
@@ -41,8 +44,24 @@ async function server(config: Config): Promise<void> {
   await reach(root, 'ready')
   const membership = await joinCluster({ root, url: running.url, nodeName, token: `node:${token}`, say })
   await reach(root, 'node')
-  void runKubelet({ ...membership, nodeName, version, isServer: true, say })
+  void runKubelet({ ...membership, nodeName, version, say })
+  void labelServer(root, nodeName)
   throw await Promise.race([running.lost, lostKine])
+}
+
+/** A real server, where the box has one, and our kubelet beside it. */
+async function beside(config: Config, token: string): Promise<void> {
+  const running = await startRealServer(root, home)
+  await reach(root, 'ready')
+  const nodeName = nameOf(config)
+  const joined = joinCluster({ root, url: running.url, nodeName, token: `node:${token}`, say }).then(
+    async (membership) => {
+      await reach(root, 'node')
+      void labelServer(root, nodeName)
+      await runKubelet({ ...membership, nodeName, version, say })
+    },
+  )
+  throw await Promise.race([running.lost, joined.then(() => new Error('the kubelet ended'))])
 }
 
 async function agent(config: Config): Promise<void> {
@@ -53,7 +72,7 @@ async function agent(config: Config): Promise<void> {
   writeKubeconfig(join(root, 'var/lib/rancher/k3s/agent/kubelet.kubeconfig'), membership)
   notifyReady()
   await reach(root, 'node')
-  await runKubelet({ ...membership, nodeName, version, isServer: false, say })
+  await runKubelet({ ...membership, nodeName, version, say })
 }
 
 const nameOf = (config: Config) => (text(config, 'node-name') || hostname()).toLowerCase()
@@ -77,6 +96,7 @@ const run = (role: Role, act: (config: Config) => Promise<void>) => {
 }
 if (command === 'server') run('server', server)
 else if (command === 'agent') run('agent', agent)
+else if (isReal(home)) process.exitCode = runReal(home, [command, ...args])
 else if (command === 'kubectl') kubectl(args)
 else if (command === 'token') process.exitCode = tokenCommand(args, join(home, 'kubectl'), root)
 else if (command === '--version') console.log(`k3s version ${version} (simulator)`)

@@ -1,14 +1,16 @@
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { KeyValueClient } from '../../kine/client.ts'
 import { type Api, serveApi } from './api.ts'
 import { Authenticator } from './auth.ts'
 import { type ClusterFiles, makeClusterFiles, saveFiles, takeTurn } from './bootstrap.ts'
 import { makeLeaf } from './certificates.ts'
 import { runControllers } from './controllers.ts'
+import { isSignedBy, keepFiles, servingCertificate } from './disk.ts'
 import { apiStatus, readAsk, refusalOf, send, supervisorStatus } from './exchange.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
 import { ownAddress } from './kubelet.ts'
@@ -62,6 +64,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const port = (server.http.address() as AddressInfo).port
   const url = `https://127.0.0.1:${port}`
   await writeCredentials(options, files, url)
+  while (!isSignedBy(server.certificate, files.ServerCA as string)) {
+    options.say(`Failed to validate connection to cluster at ${url}: CA cert validation failed`)
+    await sleep(2_000)
+  }
   await reach(options.root, 'listening')
   ready = true
   const stop = new AbortController()
@@ -79,47 +85,36 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return { url, files, lost, close }
 }
 
-async function clusterFiles({ client, token, root, say }: ServerOptions): Promise<ClusterFiles> {
+async function clusterFiles(options: ServerOptions): Promise<ClusterFiles> {
+  const { client, token, root, say } = options
   await reach(root, 'datastore')
   const known = await takeTurn(client, token, say)
   if (known) {
-    keepFiles(root, known)
-    return known
+    keepFiles(root, known.files, known.savedAt, say)
+    return known.files
   }
   await reach(root, 'locked')
   const files = await makeClusterFiles(token)
+  keepFiles(root, files, undefined, say)
+  await serving(root, files, namesOf(options))
+  await reach(root, 'made')
   await saveFiles(client, token, files, say)
-  keepFiles(root, files)
   await reach(root, 'saved')
   return files
 }
 
-/** Below server/tls, as K3s lays them. @throws Error where another cluster's lie, as K3s pkg/cluster/bootstrap.go does */
-function keepFiles(root: string, files: ClusterFiles): void {
-  const folder = join(root, 'var/lib/rancher/k3s/server/tls')
-  const names = {
-    'server-ca.crt': 'ServerCA',
-    'server-ca.key': 'ServerCAKey',
-    'client-ca.crt': 'ClientCA',
-    'client-ca.key': 'ClientCAKey',
-  }
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  for (const [name, entry] of Object.entries(names)) {
-    const file = join(folder, name)
-    if (existsSync(file) && readFileSync(file, 'utf8') !== files[entry])
-      throw new Error(
-        `${file} newer than datastore and could cause a cluster outage. Remove the file(s) from disk and restart to be recreated from datastore.`,
-      )
-    writeFileSync(file, files[entry] as string, { mode: 0o600 })
-  }
-}
+const serving = (root: string, files: ClusterFiles, names: readonly string[]) =>
+  servingCertificate(root, names, () => {
+    const authority = { certificate: files.ServerCA as string, key: files.ServerCAKey as string }
+    return makeLeaf(authority, { user: 'k3s', groups: ['k3s'] }, { server: true, names })
+  })
 
 async function listen(options: ServerOptions, files: ClusterFiles, supervisor: Supervisor, api: Api) {
-  const authority = { certificate: files.ServerCA as string, key: files.ServerCAKey as string }
-  const leaf = await makeLeaf(authority, { user: 'k3s', groups: ['k3s'] }, { server: true, names: supervisor.sans })
+  const authority = files.ServerCA as string
+  const leaf = await serving(options.root, files, supervisor.sans)
   const http: Http2SecureServer = createSecureServer({
     key: leaf.key,
-    cert: `${leaf.certificate}${authority.certificate}`,
+    cert: `${leaf.certificate}${authority}`,
     ca: files.ClientCA as string,
     requestCert: true,
     rejectUnauthorized: false,
@@ -144,7 +139,7 @@ async function listen(options: ServerOptions, files: ClusterFiles, supervisor: S
       http.close(() => done())
       for (const socket of sockets) socket.destroy()
     })
-  return { http, close }
+  return { http, certificate: leaf.certificate, close }
 }
 
 async function writeCredentials({ root, token }: ServerOptions, files: ClusterFiles, url: string): Promise<void> {

@@ -58,7 +58,7 @@ export async function supervise(supervisor: Supervisor, ask: Ask): Promise<Reply
 async function admit({ authenticator }: Supervisor, ask: Ask, wanted: Group): Promise<Identity> {
   const caller = await authenticator.identify(ask.socket, ask.headers)
   if (caller === 'refused') throw new ApiError(401, 'Unauthorized', 'not authorized')
-  if (caller === 'nobody' || !(await authenticator.hasNode(caller))) throw forbidden()
+  if (caller === 'nobody') throw forbidden()
   const isAgent = ['k3s:agent', 'system:nodes', 'system:bootstrappers'].some((group) => caller.groups.includes(group))
   if (wanted === 'k3s:server' ? !caller.groups.includes('k3s:server') : !isAgent) throw forbidden()
   return caller
@@ -69,7 +69,7 @@ const forbidden = () => new ApiError(403, 'Forbidden', 'forbidden')
 const file = (body: string): Reply => ({ ...plain(body, 'text/plain'), headers: { 'accept-ranges': 'bytes' } })
 
 async function certify(
-  { files, store }: Supervisor,
+  { files, store, authenticator }: Supervisor,
   ask: Ask,
   caller: Identity,
   usage: { client?: boolean; server?: boolean },
@@ -78,7 +78,10 @@ async function certify(
   if (!name) throw new ApiError(400, 'BadRequest', 'node name not set')
   const password = String(ask.headers['k3s-node-password'] ?? '')
   if (!password) throw new ApiError(400, 'BadRequest', 'node password not set')
-  if (caller.node !== undefined && caller.node !== name) throw forbidden()
+  if (caller.node !== undefined && caller.node !== name)
+    throw new ApiError(400, 'BadRequest', 'header node name does not match auth node name')
+  if (!(await authenticator.hasNode(caller)))
+    throw new ApiError(401, 'Unauthorized', `unable to verify node identity: nodes "${name}" not found`)
   await checkNodePassword(store, name, password)
   const which = usage.client ? 'ClientCA' : 'ServerCA'
   const authority = { certificate: files[which] as string, key: files[`${which}Key`] as string }
