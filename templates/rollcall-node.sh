@@ -337,20 +337,11 @@ k3s_install() {
   run systemctl daemon-reload
 }
 
-# Data of another enrollment would win over this one's configuration: K3s believes initialised etcd data, certificates and drop-ins first.
-# Images stay, and volumes.
-clear_data() {
-  owner=$(cat "$DATA/rollcall" 2>/dev/null)
-  [ "$owner" != "$ROLLCALL_ENROLLMENT" ] || return 0
-  # One by one: systemctl does nothing at all when one is not there.
-  for verb in disable stop; do
-    for unit in k3s k3s-agent rollcall-node; do systemctl "$verb" "$unit"; done
-  done >/dev/null 2>&1
-  rm -f "$STATE/enabled"
-  kill=${K3S%/*}/k3s-killall.sh
-  [ ! -x "$kill" ] || run "$kill" || return
-  gone=''
-  for old in "$DATA/server" "$DATA/agent"/* "$ETC/rancher/k3s/config.yaml.d"/*; do
+# Removes what K3s keeps, and of further files those that say where its data is; $1 says whose it was. Images stay, and volumes.
+wipe() {
+  whose=$1 gone=''
+  shift
+  for old in "$DATA/server" "$DATA/agent"/* "$@"; do
     what=${old##*/}
     case $old in
       */agent/containerd | */agent/images) continue ;;
@@ -362,7 +353,21 @@ clear_data() {
     rm -rf "$old" || return
     case $gone in *" $what"*) ;; *) gone="$gone $what" ;; esac
   done
-  [ -z "$gone" ] || report k3s.join start "removed what ${owner:-an installation without Rollcall} left here:$gone"
+  [ -z "$gone" ] || report k3s.join start "removed $whose:$gone"
+}
+
+# Data of another enrollment would win over this one's configuration: K3s believes initialised etcd data, certificates and drop-ins first.
+clear_data() {
+  owner=$(cat "$DATA/rollcall" 2>/dev/null)
+  [ "$owner" != "$ROLLCALL_ENROLLMENT" ] || return 0
+  # One by one: systemctl does nothing at all when one is not there.
+  for verb in disable stop; do
+    for unit in k3s k3s-agent rollcall-node; do systemctl "$verb" "$unit"; done
+  done >/dev/null 2>&1
+  rm -f "$STATE/enabled"
+  kill=${K3S%/*}/k3s-killall.sh
+  [ ! -x "$kill" ] || run "$kill" || return
+  wipe "what ${owner:-an installation without Rollcall} left here" "$ETC/rancher/k3s/config.yaml.d"/* || return
   DETAIL="cannot write to $DATA"
   mkdir -p "$DATA" && echo "$ROLLCALL_ENROLLMENT" | keep "$DATA/rollcall" && DETAIL=''
 }

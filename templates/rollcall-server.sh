@@ -24,7 +24,9 @@ redeem() {
         [ "${#token}" -eq 64 ] || return 1
         case $token in *[!0-9a-f]*) return 1 ;; esac
         DETAIL="cannot write to $ETC/rancher"
-        begin && echo "$token" | keep "$ETC/rancher/k3s/token" && echo | keep "$STEPS/redeemed" && DETAIL=''
+        begin && forget_other_ca || return
+        DETAIL="cannot write to $ETC/rancher"
+        echo "$token" | keep "$ETC/rancher/k3s/token" && echo | keep "$STEPS/redeemed" && DETAIL=''
         return
         ;;
       '401 token_invalid'*) return 2 ;;
@@ -42,6 +44,20 @@ redeem() {
       *) return 1 ;;
     esac
   done
+}
+
+# K3s made certificates here, and the cluster has others: another server made it while this one was away. K3s would take those from the datastore, go on
+# serving with its own, which no node trusts, and never come up (seen on v1.36.3). What counts is in the datastore.
+forget_other_ca() {
+  ca=$(header rollcall-ca-hash)
+  [ -n "$ca" ] && [ -e "$DATA/server/tls/server-ca.crt" ] || return 0
+  [ "$(ca_hash)" != "$ca" ] || ! serves_with_its_ca || return 0
+  run systemctl stop "$UNIT" && rm -f "$STEPS/started" && wipe 'what K3s made here for a cluster that another server made'
+}
+
+serves_with_its_ca() {
+  sed -n 's/.*"tls.crt": *"\([^"]*\)".*/\1/p' "$DATA/server/tls/dynamic-cert.json" 2>/dev/null | openssl base64 -d -A >"$W/serving"
+  [ ! -s "$W/serving" ] || openssl verify -partial_chain -no_check_time -CAfile "$DATA/server/tls/server-ca.crt" "$W/serving" >/dev/null 2>&1
 }
 
 # Who begins a cluster is known only now: with embedded etcd it is told to K3s in a file of its own.

@@ -24,8 +24,11 @@ import { letIn, secondKey } from './pass-gate.ts'
 /** What comes with a join ticket: a proof of key, or for weak enrollments the key of a retry. */
 export type RedeemRequest = { ticket: string; proof: Uint8Array | undefined; retryKey: string | undefined }
 
-/** `token`: 64 hex digits. `start`, embedded etcd only: whether this server makes the cluster or joins it. */
-export type RedeemAnswer = { token: string; start: 'init' | 'join' | undefined }
+/**
+ * `token`: 64 hex digits. `start`, embedded etcd only: whether this server makes the cluster or joins it. `caHash`, where the datastore is not on the
+ * servers: the cluster's CA once it is known, for a server that must forget the one that it made in a turn that it lost.
+ */
+export type RedeemAnswer = { token: string; start: 'init' | 'join' | undefined; caHash: string | undefined }
 
 /**
  * Gives a server its cluster's token for its join ticket and a proof of the key that claimed, when it is its turn to start K3s; on a managed
@@ -61,14 +64,19 @@ async function enter(context: Context, ticket: TicketRow, by: string): Promise<R
   const open = (sealed: Uint8Array) => vault.open(place.serverToken(asker.clusterId), sealed).toString()
   const serverToken = async () => open(await selectServerToken(sql, asker.clusterId))
   let token = ''
+  let known: string | undefined
   const mark = async () => {
     const row = await markRedeemed(sql, { ...asker, by, now: now(), ttl: ticket.join_ttl })
-    if (row?.outcome === 'marked') token = open(row.server_token_sealed)
+    if (row?.outcome === 'marked') {
+      token = open(row.server_token_sealed)
+      known = row.ca_hash ?? undefined
+    }
     return row?.outcome ?? 'ended'
   }
   const ports = gatePorts(context, { ...asker, cluster, hostname, datastore, serverToken })
   const start = await letIn({ ...ports, mark }, asker.deviceId)
-  return { token, start: datastore === 'embedded-etcd' ? start : undefined }
+  if (datastore === 'embedded-etcd') return { token, start, caHash: undefined }
+  return { token, start: undefined, caHash: datastore === 'sqlite' || start === 'init' ? undefined : known }
 }
 
 type RedeemDeps = Pick<Context, 'sql' | 'keys' | 'settings' | 'now'>

@@ -76,7 +76,7 @@ export type MarkInput = {
   ttl: number
 }
 
-export type MarkRow = { outcome: 'marked' | 'taken' | 'shut'; server_token_sealed: Uint8Array }
+export type MarkRow = { outcome: 'marked' | 'taken' | 'shut'; server_token_sealed: Uint8Array; ca_hash: string | null }
 
 /**
  * Marks a ticket redeemed if its server may start K3s at this very moment: the cluster is up, or it is this one's turn, and on a managed
@@ -90,7 +90,7 @@ export async function markRedeemed(sql: Sql, input: MarkInput): Promise<MarkRow 
       select id, redeemed_by is not null and redeemed_by <> ${by} as taken, redeemed_by is null as first
       from enrollments where id = ${enrollmentId} and ended_at is null and joined_at is null for update
     ), gate as (
-      select server_token_sealed, state = 'up' or (state = 'initializing' and initializer_device_id = ${deviceId}) as turn,
+      select server_token_sealed, ca_hash, state = 'up' or (state = 'initializing' and initializer_device_id = ${deviceId}) as turn,
         datastore_kind = 'managed' as managed
       from clusters where id = ${clusterId} for share
     ), open as (
@@ -107,7 +107,7 @@ export async function markRedeemed(sql: Sql, input: MarkInput): Promise<MarkRow 
       from ticket t, marked where t.first returning 1
     )
     select case when t.taken then 'taken' when exists (select from marked) then 'marked' else 'shut' end as outcome,
-      o.server_token_sealed
+      o.server_token_sealed, o.ca_hash
     from ticket t, open o`
   return row
 }

@@ -42,6 +42,8 @@ export class DeviceServer {
   credential = 'node-credential-0123456789'
   /** `Rollcall-Start` of a redeem's answer */
   start: 'init' | 'join' | undefined
+  /** `Rollcall-CA-Hash` of it */
+  caHash: string | undefined
   /** Task lines that wait; what is answered is gone. */
   tasks: string[] = []
   /** Tasks that one poll is answered with, at most. */
@@ -196,6 +198,7 @@ export class DeviceServer {
     this.#spend(proof)
     const headers: Record<string, string> = { 'Content-Type': 'text/plain; charset=utf-8' }
     if (this.start) headers['Rollcall-Start'] = this.start
+    if (this.caHash) headers['Rollcall-CA-Hash'] = this.caHash
     return { status: 200, headers, body: this.token }
   }
 

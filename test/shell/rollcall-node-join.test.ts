@@ -1,7 +1,9 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
+import { caHash } from '../../src/k3s/ca-hash.ts'
 import { leaseSeconds } from '../../src/k3s/gate.ts'
 import { DeviceServer } from '../fakes/device-server.ts'
+import { makeAuthority, makeLeaf, type Pair } from '../fakes/k3s/certificates.ts'
 import { shells, template } from './box.ts'
 import { Node, nodeLine } from './node.ts'
 import { suiteUnder } from './under.ts'
@@ -124,6 +126,49 @@ for (const [name, shell] of shells) {
     // systemd adds RestartSec=15.
     assert.ok(node.sleeps().reduce((sum, seconds) => sum + seconds, 0) / 2 + 15 < leaseSeconds / 3)
     assert.equal(node.read('systemctl').match(/\b(re)?start k3s$/gm), ['restart k3s', 'start k3s'])
+  })
+
+  const assertForgotten = () => {
+    assert.not(existsSync(node.path('data/server')))
+    assert.ok(existsSync(node.path('data/agent/images/k3s.tar.zst')))
+    const said = node.read('systemctl')
+    assert.ok(said.indexOf('stop k3s\n') !== -1 && said.indexOf('stop k3s\n') < said.indexOf('restart k3s\n'))
+    const words = 'removed what K3s made here for a cluster that another server made: server'
+    assert.ok(
+      server.reports.some(({ detail }) => detail === words),
+      JSON.stringify(server.reports),
+    )
+  }
+
+  test('the cluster has another CA than the one that K3s made here: that is removed before it starts', async () => {
+    node.document('server')
+    server.caHash = '0'.repeat(64)
+    node.write('state/steps/enr_test/started', '')
+    node.write('data/agent/images/k3s.tar.zst', 'x')
+    await passes()
+    assertForgotten()
+  })
+
+  test('K3s took the CA of its cluster, but serves with a certificate of another: likewise', async () => {
+    const { ca, served, other } = await authorities()
+    node.document('server')
+    server.caHash = caHash(Buffer.from(ca))
+    node.write('state/steps/enr_test/started', '')
+    node.write('data/server/tls/server-ca.crt', ca)
+    node.write('data/server/tls/dynamic-cert.json', served(other))
+    node.write('data/agent/images/k3s.tar.zst', 'x')
+    await passes()
+    assertForgotten()
+  })
+
+  once("what K3s made here stays if it is the cluster's", async () => {
+    const { ca, served, own } = await authorities()
+    node.document('server')
+    server.caHash = caHash(Buffer.from(ca))
+    node.write('data/server/tls/server-ca.crt', ca)
+    node.write('data/server/tls/dynamic-cert.json', served(own))
+    await passes()
+    assert.is(node.read('data/server/tls/server-ca.crt'), ca)
   })
 
   for (const [start, line] of [
@@ -258,4 +303,14 @@ for (const [name, shell] of shells) {
     await passes()
     assert.is(told().at(-1), 'k3s.ready ok')
   })
+}
+
+/** K3s' CA, and certificates that it may serve with, as it keeps them (rancher/dynamiclistener). */
+async function authorities() {
+  const [ca, another] = [await makeAuthority('k3s-server-ca'), await makeAuthority('k3s-server-ca')]
+  const leafOf = async (authority: Pair) =>
+    (await makeLeaf(authority, { user: 'k3s', groups: ['k3s'] }, { server: true })).certificate + authority.certificate
+  const served = (certificate: string) =>
+    JSON.stringify({ kind: 'Secret', data: { 'tls.crt': Buffer.from(certificate).toString('base64'), 'tls.key': '' } })
+  return { ca: ca.certificate, own: await leafOf(ca), other: await leafOf(another), served }
 }

@@ -14,9 +14,11 @@ export const joinRoutes = ({ redeem }: JoinDeps) =>
     const ticket = bearer.exec(c.req.header('authorization') ?? '')?.[1]
     if (!ticket) throw new AppError('token_invalid')
     const proof = mediaType(c) === 'application/jose' ? await readProof(c) : undefined
-    const { token, start } = await redeem({ ticket, proof, retryKey: c.req.header('rollcall-retry-key') })
+    const { token, start, caHash } = await redeem({ ticket, proof, retryKey: c.req.header('rollcall-retry-key') })
     // Embedded etcd: a document cannot know who will go first.
     if (start) c.header('Rollcall-Start', start)
+    // A server may hold another CA, from a turn that it lost.
+    if (caHash) c.header('Rollcall-CA-Hash', caHash)
     return c.body(token, 200, { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' })
   })
 

@@ -50,6 +50,7 @@ const startOf = async (box: GateBox) => {
   const answer = await box.redeem()
   return `${answer.status} ${answer.headers.get('rollcall-start')}`
 }
+const caHashOf = async (box: GateBox) => (await box.redeem()).headers.get('rollcall-ca-hash')
 
 test('a first server that dies makes the cluster stuck with the reason, once, until an admin releases it', async () => {
   for (const datastore of [postgres, etcd]) {
@@ -119,14 +120,23 @@ test('waits for the word of a server that joined, rather than begin anew', async
   assert.is(await boxes[1].ask(), '200')
 })
 
-test('embedded etcd: says who makes the cluster and who joins it; other kinds say nothing', async () => {
+test('embedded etcd: says who makes the cluster and who joins it', async () => {
   const { boxes } = await cluster(etcd, 2)
   assert.is(await startOf(boxes[0]), '200 init')
   assert.is(await startOf(boxes[0]), '200 init')
   await boxes[0].says(caHash)
   assert.equal([await startOf(boxes[1]), await startOf(boxes[0])], ['200 join', '200 join'])
-  const other = await cluster(postgres, 1)
-  assert.is(await startOf(other.boxes[0]), '200 null')
+})
+
+test('a datastore that is not on the servers: says the CA hash to whoever comes after the first; sqlite says nothing', async () => {
+  const { boxes } = await cluster(postgres, 2)
+  assert.equal([await startOf(boxes[0]), await caHashOf(boxes[0])], ['200 null', null])
+  await boxes[0].says(caHash)
+  assert.equal([await caHashOf(boxes[1]), await caHashOf(boxes[0])], [caHash, caHash])
+  const other = await cluster({ kind: 'sqlite' }, 1)
+  await other.boxes[0].redeem()
+  await other.boxes[0].says(caHash)
+  assert.is(await caHashOf(other.boxes[0]), null)
 })
 
 test('embedded etcd: a member that comes back waits until the others removed its former self', async () => {
