@@ -17,14 +17,7 @@ export function accessManifest({ bans }: { bans: boolean }): string {
   return [
     object('v1', 'Namespace', { name: namespace }),
     object('v1', 'ServiceAccount', { name: account, namespace }, { automountServiceAccountToken: false }),
-    accountToken,
-    ...roleOf('Role', 'rollcall-join-tokens', [
-      { apiGroups: [''], resources: ['secrets'], verbs: ['create', 'delete'] },
-    ]),
-    ...roleOf('ClusterRole', 'rollcall-nodes', [
-      { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'list', 'watch', 'delete'] },
-    ]),
-    ...(bans ? roleOf('ClusterRole', 'rollcall-bans', banRules) : []),
+    // Before there is a right that it narrows.
     tokenPolicy,
     object(
       `${admission}/v1`,
@@ -34,6 +27,14 @@ export function accessManifest({ bans }: { bans: boolean }): string {
         spec: { policyName: 'rollcall-join-tokens', validationActions: ['Deny'] },
       },
     ),
+    accountToken,
+    ...roleOf('Role', 'rollcall-join-tokens', [
+      { apiGroups: [''], resources: ['secrets'], verbs: ['create', 'delete'] },
+    ]),
+    ...roleOf('ClusterRole', 'rollcall-nodes', [
+      { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'list', 'watch', 'delete'] },
+    ]),
+    ...(bans ? roleOf('ClusterRole', 'rollcall-bans', banRules) : []),
   ]
     .map((one) => stringify(one, { lineWidth: 0 }))
     .join('---\n')

@@ -33,7 +33,11 @@ function endsOf({ end, role, datastore, redeemed, emptied }: Leaver): string[] {
 
 function remainsOf({ role, datastore, redeemed, emptied }: Leaver): string[] {
   if (role === 'agent')
-    return ["its kubelet's certificate is good until it expires: it can be no Node, but read what any kubelet may read"]
+    return [
+      "its kubelet's certificate is good until it expires: it can be no Node, but read what any kubelet may read",
+      // system:kube-proxy and system:k3s-controller, as K3s v1.36.3 signs them for whoever has the first.
+      "its other certificates have names that all agents share: it can read Nodes and pods and write any Node's status, until the cluster has new CAs",
+    ]
   if (!redeemed) return []
   if (emptied) return ['what it holds of the old cluster']
   const remains = ["it knows the cluster's server token and CA keys: rotate both, then say so (verb rotated)"]
