@@ -1,7 +1,7 @@
 import { and, eq } from 'drizzle-orm'
 import type { ProfileSpec } from '../documents/profile.ts'
 import type { Datastore, VersionSpec } from '../k3s/cluster.ts'
-import { clusters, profileRevisions, profiles, versions } from '../store/schema.ts'
+import { clusters, profileRevisions, profiles, versions } from '../store/declared-schema.ts'
 import { loadBalancerOf, place } from './cluster-view.ts'
 import type { Context } from './context.ts'
 import { specOfVersion } from './read-versions.ts'

@@ -1,6 +1,6 @@
 import { and, asc, eq, gt, isNull, or } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { adminTokens } from './schema.ts'
+import { adminTokens } from './server-schema.ts'
 
 export type AdminTokenRow = typeof adminTokens.$inferSelect
 

@@ -1,6 +1,6 @@
 import { and, desc, eq, lt } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { audit } from './schema.ts'
+import { audit } from './server-schema.ts'
 import { date } from './time.ts'
 
 export type AuditRow = typeof audit.$inferSelect

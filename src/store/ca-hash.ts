@@ -2,7 +2,7 @@ import { and, eq, isNull, sql } from 'drizzle-orm'
 import type { CaHashView } from '../k3s/ca-hash-verdict.ts'
 import { type ClusterRow, updateCluster } from './clusters.ts'
 import type { Drizzle } from './database.ts'
-import { clusters } from './schema.ts'
+import { clusters } from './declared-schema.ts'
 
 /** What judges a CA hash; undefined for a cluster that was taken off the roll. */
 export async function selectCaHash(

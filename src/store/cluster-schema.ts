@@ -1,20 +1,8 @@
 import { sql } from 'drizzle-orm'
-import {
-  boolean,
-  check,
-  customType,
-  index,
-  integer,
-  pgTable,
-  primaryKey,
-  text,
-  timestamp,
-  uniqueIndex,
-} from 'drizzle-orm/pg-core'
-import { clusters, devices } from './schema.ts'
-
-const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
-const at = () => timestamp({ withTimezone: true })
+import { boolean, check, index, integer, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core'
+import { at, bytea } from './columns.ts'
+import { clusters } from './declared-schema.ts'
+import { devices } from './schema.ts'
 
 /** What a cluster must do for the roll; its servers fetch and run it. At-least-once: every verb is idempotent. */
 export const tasks = pgTable(

@@ -1,6 +1,7 @@
 import { and, asc, count, desc, eq, gt, isNotNull, isNull, notInArray, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { clusters, devices, enrollments, profileRevisions, profiles } from './schema.ts'
+import { clusters, profileRevisions, profiles } from './declared-schema.ts'
+import { devices, enrollments } from './schema.ts'
 
 export type ClusterRow = typeof clusters.$inferSelect
 export type NewCluster = typeof clusters.$inferInsert

@@ -3,9 +3,8 @@ import postgres, { type Sql } from 'postgres'
 import { guardTransactions } from './guarded-transactions.ts'
 import { lastingClient } from './lasting-client.ts'
 import { type Listening, listen } from './listen.ts'
-import * as schema from './schema.ts'
 
-export type Drizzle = PostgresJsDatabase<typeof schema>
+export type Drizzle = PostgresJsDatabase
 
 /**
  * Two clients, because drizzle changes the type parsers of the one it is given (`sql.json()` and dates then throw on it):
@@ -52,7 +51,7 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
     drizzle({ client })
     return client
   })
-  const db = drizzle({ client: forDrizzle, schema, casing: 'snake_case' })
+  const db = drizzle({ client: forDrizzle, casing: 'snake_case' })
   const close = async () => {
     await Promise.all([sql.end({ timeout: 5 }), forDrizzle.end({ timeout: 5 })])
   }

@@ -1,6 +1,7 @@
 import { and, asc, eq, gt, inArray, isNull, type SQL, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { clusters, devices, enrollments, identities, profiles } from './schema.ts'
+import { clusters, profiles } from './declared-schema.ts'
+import { devices, enrollments, identities } from './schema.ts'
 
 export type DeviceRow = typeof devices.$inferSelect
 export type NewDevice = typeof devices.$inferInsert

@@ -2,7 +2,7 @@ import { and, eq, isNull, sql } from 'drizzle-orm'
 import { nodes, tasks } from './cluster-schema.ts'
 import type { ClusterRow } from './clusters.ts'
 import type { Drizzle } from './database.ts'
-import { clusters } from './schema.ts'
+import { clusters } from './declared-schema.ts'
 
 /** What a cluster is before its first server: nothing is known of it that was learnt. */
 export const virgin = (at: Date): Partial<ClusterRow> => ({

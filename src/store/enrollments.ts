@@ -1,6 +1,7 @@
 import { and, asc, desc, eq, isNotNull, isNull, lt, type SQL } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { clusters, devices, enrollments, profiles } from './schema.ts'
+import { clusters, profiles } from './declared-schema.ts'
+import { devices, enrollments } from './schema.ts'
 
 // Named one by one, so that a sealed or hashed secret is never even read.
 const shown = {

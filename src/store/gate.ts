@@ -2,7 +2,7 @@ import { and, eq, inArray, lte, sql } from 'drizzle-orm'
 import type { Sql } from 'postgres'
 import { type BootstrapState, type GateView, leaseSeconds } from '../k3s/gate.ts'
 import type { Drizzle } from './database.ts'
-import { clusters } from './schema.ts'
+import { clusters } from './declared-schema.ts'
 import { date } from './time.ts'
 
 /** The server that asks to be let in. */

@@ -1,6 +1,6 @@
 import { and, eq, lte, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { idempotency } from './schema.ts'
+import { idempotency } from './server-schema.ts'
 
 export type AnswerKey = { tokenId: string; route: string; key: string }
 export type KeptAnswer = typeof idempotency.$inferSelect

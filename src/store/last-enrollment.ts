@@ -1,6 +1,7 @@
 import { desc, eq, inArray, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { clusters, enrollments } from './schema.ts'
+import { clusters } from './declared-schema.ts'
+import { enrollments } from './schema.ts'
 
 const shown = {
   id: enrollments.id,

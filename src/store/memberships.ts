@@ -1,7 +1,8 @@
 import { and, desc, eq, isNotNull, isNull, ne, sql } from 'drizzle-orm'
 import { datastoreLogins, tasks } from './cluster-schema.ts'
 import type { Drizzle } from './database.ts'
-import { clusters, enrollments } from './schema.ts'
+import { clusters } from './declared-schema.ts'
+import { enrollments } from './schema.ts'
 
 /** What a device was last in a cluster. */
 export type Membership = Awaited<ReturnType<typeof lastMembership>>

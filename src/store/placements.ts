@@ -1,7 +1,7 @@
 import { and, asc, eq, inArray, isNull, sql } from 'drizzle-orm'
 import type { Assurance, ProfileSpec, Role } from '../documents/profile.ts'
 import type { Drizzle } from './database.ts'
-import { clusters, profileRevisions, profiles } from './schema.ts'
+import { clusters, profileRevisions, profiles } from './declared-schema.ts'
 
 /** What of a profile decides how a device may be registered: its current revision's. */
 export type ProfileTraits = {

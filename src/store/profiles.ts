@@ -2,7 +2,8 @@ import { and, asc, desc, eq, gt, isNull, lt, notInArray } from 'drizzle-orm'
 import type { ProfileSpec } from '../documents/profile.ts'
 import type { Lock } from './clusters.ts'
 import type { Drizzle } from './database.ts'
-import { devices, profileRevisions, profiles } from './schema.ts'
+import { profileRevisions, profiles } from './declared-schema.ts'
+import { devices } from './schema.ts'
 
 /** A profile with the spec of its newest revision. */
 export type ProfileRow = typeof profiles.$inferSelect & { spec: ProfileSpec }

@@ -1,6 +1,7 @@
 import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { clusters, enrollments } from './schema.ts'
+import { clusters } from './declared-schema.ts'
+import { enrollments } from './schema.ts'
 
 /** The live enrollment, locked, with its document for the redacted copy. */
 export type LiveEnrollment = {

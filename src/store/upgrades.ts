@@ -3,7 +3,8 @@ import type { Upgrade, UpgradeNode } from '../k3s/upgrade.ts'
 import { nodes } from './cluster-schema.ts'
 import type { ClusterRow } from './clusters.ts'
 import type { Drizzle } from './database.ts'
-import { clusters, enrollments } from './schema.ts'
+import { clusters } from './declared-schema.ts'
+import { enrollments } from './schema.ts'
 
 /** The upgrade that runs on a cluster, or ran last. Only services/upgrade-cluster.ts and follow-upgrades.ts write it. */
 export const upgradeOf = (row: Pick<ClusterRow, 'upgrade'>): Upgrade | null => row.upgrade as Upgrade | null

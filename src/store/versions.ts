@@ -1,6 +1,6 @@
 import { asc, eq, gt } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
-import { versions } from './schema.ts'
+import { versions } from './declared-schema.ts'
 
 export type VersionRow = typeof versions.$inferSelect
 

@@ -1,6 +1,6 @@
 import { eq } from 'drizzle-orm'
 import * as assert from 'uvu/assert'
-import { clusters } from '../../../src/store/schema.ts'
+import { clusters } from '../../../src/store/declared-schema.ts'
 import { openDesk } from '../../fakes/desk.ts'
 import { GateBox } from '../../fakes/gate-box.ts'
 import { addCluster, addProfile, makeManagedWorld } from '../../fakes/world.ts'

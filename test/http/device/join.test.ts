@@ -1,6 +1,7 @@
 import { eq } from 'drizzle-orm'
 import * as assert from 'uvu/assert'
-import { clusters, enrollments } from '../../../src/store/schema.ts'
+import { clusters } from '../../../src/store/declared-schema.ts'
+import { enrollments } from '../../../src/store/schema.ts'
 import { type Desk, openDesk, problemOf } from '../../fakes/desk.ts'
 import { FakeDevice } from '../../fakes/device.ts'
 import { addCluster, addDevice, addProfile } from '../../fakes/world.ts'
