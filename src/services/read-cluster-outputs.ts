@@ -3,13 +3,13 @@ import { apiEndpoint } from '../k3s/api-endpoint.ts'
 import { rewriteKubeconfig } from '../k3s/kubeconfig.ts'
 import { type Front, haproxyConfig, keepalivedConfig, zoneRecords } from '../k3s/load-balancer.ts'
 import { recordAudit } from '../store/audit.ts'
-import { type ClusterRow, findCluster, listNodes } from '../store/clusters.ts'
+import { type ClusterRow, findCluster, listServers } from '../store/clusters.ts'
 import type { Actor } from './actor.ts'
 import { loadBalancerOf, place } from './cluster-view.ts'
 import type { Context } from './context.ts'
 
 /** Servers that one cluster can have in its haproxy.cfg. */
-const mostNodes = 1_000
+const mostServers = 1_000
 
 /**
  * The cluster's kubeconfig, led to its API endpoint. Each time it is given out stands in the audit.
@@ -58,9 +58,9 @@ async function frontOf({ db }: Context, name: string): Promise<Front> {
   if (!row) throw new AppError('not_found')
   const { host, port } = endpointOf(row)
   const { vips, addresses } = loadBalancerOf(row)
-  const servers = (await listNodes(db, row.id, mostNodes)).filter(({ role }) => role === 'server')
+  const servers = await listServers(db, row.id, mostServers)
   const given = new Map(Object.entries(addresses))
-  const backends = servers.map(({ name }) => ({ name, address: given.get(name) ?? name }))
+  const backends = servers.map((name) => ({ name, address: given.get(name) ?? name }))
   return { cluster: row.name, host, port, vips, backends }
 }
 

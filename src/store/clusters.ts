@@ -100,21 +100,13 @@ export async function hasLiveEnrollment(db: Drizzle, clusterId: string): Promise
   return rows.length > 0
 }
 
-export type NodeRow = { name: string; serial: string; role: string; state: string; observed: boolean }
-
-/** The enrolled devices of a cluster, by the name that their Node has. */
-export function listNodes(db: Drizzle, clusterId: string, limit: number): Promise<NodeRow[]> {
-  return db
-    .select({
-      name: enrollments.hostname,
-      serial: devices.serial,
-      role: enrollments.role,
-      state: devices.state,
-      observed: enrollments.observed,
-    })
+/** The names of a cluster's enrolled servers, in their order. There may be thousands of agents beside them. */
+export async function listServers(db: Drizzle, clusterId: string, limit: number): Promise<string[]> {
+  const rows = await db
+    .select({ name: enrollments.hostname })
     .from(enrollments)
-    .innerJoin(devices, eq(devices.id, enrollments.deviceId))
-    .where(and(eq(enrollments.clusterId, clusterId), isNull(enrollments.endedAt)))
+    .where(and(eq(enrollments.clusterId, clusterId), eq(enrollments.role, 'server'), isNull(enrollments.endedAt)))
     .orderBy(asc(enrollments.hostname))
     .limit(limit)
+  return rows.map(({ name }) => name)
 }

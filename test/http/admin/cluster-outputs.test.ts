@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import YAML from 'yaml'
+import { listServers } from '../../../src/store/clusters.ts'
 import { makeCa } from '../../../src/tls/certificates.ts'
 import { type AdminDesk, clusterInput, openAdminDesk } from '../../fakes/admin-desk.ts'
 import { FakeDevice } from '../../fakes/device.ts'
@@ -70,6 +71,20 @@ test('200: a server whose name every object of JavaScript has', async () => {
   await addDevice(desk.world, new FakeDevice('CONSTRUCTOR'), { profile, cluster })
   await addEnrollment(desk.world, 'CONSTRUCTOR', { role: 'server', state: 'ready' })
   assert.match((await get('named/haproxy')).text, /^ {4}server constructor constructor:6443$/m)
+})
+
+test('a server is found behind any number of agents', async () => {
+  const profile = await addProfile(desk.world, { name: 'crowd' })
+  const cluster = await addCluster(desk.world, { name: 'crowd' })
+  for (const [serial, role] of [
+    ['CROWD-A', 'agent'],
+    ['CROWD-B', 'agent'],
+    ['CROWD-S', 'server'],
+  ] as const) {
+    await addDevice(desk.world, new FakeDevice(serial), { profile, cluster })
+    await addEnrollment(desk.world, serial, { role, state: 'ready' })
+  }
+  assert.deepEqual(await listServers(desk.world.db, cluster, 1), ['crowd-s'])
 })
 
 test('200: the virtual addresses of a cluster can be set, and stand in its answer', async () => {
