@@ -29,7 +29,7 @@ export function changeProfile(
     precondition({ id: row.id, version: row.revision })
     const spec = parse(ProfileSpec, mergePatch(row.spec, patch))
     refuse(spec.name === name ? [] : [{ path: 'name', reason: 'a name cannot be changed' }])
-    const warnings = checkProfile(context, spec)
+    const warnings = await checkProfile(context, spec)
     if (isDeepStrictEqual(spec, parse(ProfileSpec, row.spec))) return showProfile(row, warnings)
     const revision = row.revision + 1
     const by = { createdAt: date(now), createdBy: actor.name }

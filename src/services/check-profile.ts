@@ -1,13 +1,12 @@
 import type { LintProblem } from '../documents/input.ts'
-import { lintTemplate } from '../documents/lint.ts'
 import type { ProfileSpec } from '../documents/profile.ts'
-import { builtinTemplates } from './builtin-templates.ts'
 import type { Context } from './context.ts'
 import { refuse } from './invalid.ts'
+import { templateThread } from './template-thread.ts'
 
 /** Lints a profile. @returns what is only a warning @throws AppError `invalid` with each error, and its line where known */
-export function checkProfile(context: Pick<Context, 'settings'>, spec: ProfileSpec): LintProblem[] {
-  const problems = lint(context, spec)
+export async function checkProfile(context: Pick<Context, 'settings'>, spec: ProfileSpec): Promise<LintProblem[]> {
+  const problems = await lint(context, spec)
   const path = typeof spec.template === 'string' ? 'template' : 'template.source'
   const errors = problems.filter(({ severity }) => severity === 'error')
   refuse(errors.map(({ message, line }) => ({ path, reason: message, ...(line === undefined ? {} : { line }) })))
@@ -15,12 +14,15 @@ export function checkProfile(context: Pick<Context, 'settings'>, spec: ProfileSp
 }
 
 /** Everything that is wrong with a profile, or may be. */
-export function lint(context: Pick<Context, 'settings'>, spec: ProfileSpec): LintProblem[] {
-  builtins ??= builtinTemplates()
-  return [...lintTemplate(spec, builtins), ...settingsProblems(context), ...assuranceProblems(spec)]
+export async function lint(context: Pick<Context, 'settings'>, spec: ProfileSpec): Promise<LintProblem[]> {
+  return [...(await templateProblems(spec)), ...settingsProblems(context), ...assuranceProblems(spec)]
 }
 
-let builtins: ReturnType<typeof builtinTemplates> | undefined
+async function templateProblems(spec: ProfileSpec): Promise<LintProblem[]> {
+  const outcome = await templateThread.run({ kind: 'lint', spec })
+  if ('reasons' in outcome) return outcome.reasons.map((reason) => ({ severity: 'error', ...reason }))
+  return 'problems' in outcome ? outcome.problems : []
+}
 
 function settingsProblems({ settings }: Pick<Context, 'settings'>): LintProblem[] {
   if (!settings.publicUrlGuessed) return []

@@ -1,7 +1,7 @@
 import { type Builtins, type CompiledDocument, compileDocument } from '../documents/compile.ts'
 import type { DocumentInput } from '../documents/input.ts'
 import { redactInput } from '../documents/redact.ts'
-import type { ContentType, RenderedDocument } from '../documents/rendered.ts'
+import type { RenderedDocument } from '../documents/rendered.ts'
 import { AppError } from '../errors.ts'
 import type { ContainerForm } from '../k3s/container.ts'
 import type { NodeLogin } from '../k3s/datastore-address.ts'
@@ -62,12 +62,11 @@ export function documentComposer(deps: Deps, builtins: Builtins = builtinTemplat
       }
     },
     /**
-     * The document as that device would get it, secrets as placeholders.
-     * @throws AppError `invalid` with what is wrong with the template; `state_conflict` if the cluster lacks what the role needs
+     * What that device's template would be given, secrets as placeholders.
+     * @throws AppError `state_conflict` if the cluster lacks what the role needs
      */
-    preview(parts: ComposeParts): { body: string; contentType: ContentType } {
-      const { body, contentType } = compile(parts.profile).renderWhole(redactInput(input(parts, () => noLogin)))
-      return { body, contentType }
+    previewInput(parts: ComposeParts): DocumentInput {
+      return redactInput(input(parts, () => noLogin))
     },
     /**
      * How another host would run that device's K3s in a container, secrets as placeholders.

@@ -14,7 +14,7 @@ import { type ShownProfile, showProfile } from './profile-view.ts'
  */
 export async function createProfile(context: Context, actor: Actor, spec: ProfileSpec): Promise<ShownProfile> {
   const now = context.now()
-  const warnings = checkProfile(context, spec)
+  const warnings = await checkProfile(context, spec)
   const times = { createdAt: date(now), updatedAt: date(now) }
   const row = { id: newId('prf', now, context.random(12)), name: spec.name, revision: 1, ...times, deletedAt: null }
   await context.db.transaction(async (tx) => {

@@ -1,5 +1,6 @@
 import type { Role } from '../documents/profile.ts'
 import type { ContentType } from '../documents/rendered.ts'
+import { templateError } from '../documents/template-error.ts'
 import { AppError } from '../errors.ts'
 import type { ContainerForm } from '../k3s/container.ts'
 import { findDevice } from '../store/devices.ts'
@@ -9,6 +10,7 @@ import { type ComposeParts, documentComposer } from './compose-document.ts'
 import type { MountedFile } from './container-parts.ts'
 import type { Context, Settings } from './context.ts'
 import { keyOf } from './read-devices.ts'
+import { templateThread } from './template-thread.ts'
 
 export type Preview = {
   content_type: ContentType | (typeof containerTypes)[ContainerForm]
@@ -60,8 +62,11 @@ export async function previewDocument(
     const { text, files } = composerOf(context).container(as, parts)
     return { content_type: containerTypes[as], document: text, files, ...about }
   }
-  const { body, contentType } = composerOf(context).preview(parts)
-  return { content_type: contentType, document: body, ...about }
+  const { document, template } = profile.spec
+  const input = composerOf(context).previewInput(parts)
+  const outcome = await templateThread.run({ kind: 'render', spec: { document, template }, input })
+  if ('body' in outcome) return { content_type: outcome.contentType, document: outcome.body, ...about }
+  throw templateError('reasons' in outcome ? outcome.reasons : [])
 }
 
 /** Kept by the settings, which are one object a process, so that templates stay compiled. */

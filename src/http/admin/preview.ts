@@ -58,8 +58,8 @@ const lintRoute = adminRoute({
 
 export const previewRoutes = () =>
   resource()
-    .openapi(lintRoute, (c) => {
-      const problems = lint(c.var.context, c.req.valid('json'))
+    .openapi(lintRoute, async (c) => {
+      const problems = await lint(c.var.context, c.req.valid('json'))
       return c.json({ ok: problems.every(({ severity }) => severity === 'warning'), problems }, 200)
     })
     .openapi(preview, async (c) => {
