@@ -1,4 +1,4 @@
-import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise'
+import type { Connection, RowDataPacket } from 'mysql2/promise'
 import { type MysqlEndpoint, parseMysql } from '../k3s/endpoint-mysql.ts'
 import { connectionProblem } from './connection-words.ts'
 import { connectionBudget, error, type Finding, type Look, note, otherClusters, warning } from './finding.ts'
@@ -35,7 +35,7 @@ function tlsFindings(look: Look, target: MysqlEndpoint): Finding[] {
   return [warning('unverified', `${text}: give a cafile, or tls=true for an authority that the servers trust`)]
 }
 
-function open(look: Look, target: MysqlEndpoint): Promise<Connection> {
+async function open(look: Look, target: MysqlEndpoint): Promise<Connection> {
   const { host, port, user, password } = target
   const tls = target.parameters?.tls
   const authorities = { ca: look.cafile, cert: look.certfile, key: look.keyfile }
@@ -46,6 +46,8 @@ function open(look: Look, target: MysqlEndpoint): Promise<Connection> {
       ? { ssl: { rejectUnauthorized: false } }
       : {}
   // Without a database first: that it is missing is no refusal.
+  // 8 MB that most servers never need.
+  const { createConnection } = await import('mysql2/promise')
   return createConnection({ host, port, user, password, connectTimeout: patience, ...secure })
 }
 

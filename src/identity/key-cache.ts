@@ -21,8 +21,8 @@ export class KeyCache {
   readonly #keys = new Map<string, KeyObject>()
   readonly #capacity: number
 
-  /** @param capacity keys kept; one takes about 2 KiB */
-  constructor(capacity = 4_096) {
+  /** @param capacity keys kept; one takes about 4 KiB, and most devices show theirs twice: claim and redeem */
+  constructor(capacity = 1_024) {
     this.#capacity = capacity
   }
 

@@ -137,7 +137,7 @@ function enrolmentTable(results: Record<string, Measured[]>): string {
 
 async function sizes(bench: Bench): Promise<void> {
   const count = 1_000
-  const passes = 4
+  const passes = 2
   const small = await stand(bench, { name: 'small', devices: count, perCluster: 10 })
   const large = await stand(bench, { name: 'large', devices: size.large, perCluster: 10 })
   const alone = await stand(bench, { name: 'alone', devices: count, perCluster: 1 })

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { Hono } from 'hono'
 import { createApp } from '../../dist/app.js'
+import { keepHeapSmall } from '../../dist/cli/heap.js'
 import { createLog } from '../../dist/log.js'
 import { pooledRandom } from '../../dist/random.js'
 import { listenHttp, listenHttps } from '../../dist/server.js'
@@ -11,6 +12,7 @@ import { openDatabase } from '../../dist/store/database.js'
 import { openVault, sealingKey } from '../../dist/store/seal.js'
 import { makeSelfSigned } from '../../dist/tls/certificates.js'
 
+keepHeapSmall()
 const { connection, sealing, settings } = await new Promise((done) => {
   createInterface({ input: process.stdin }).once('line', (line) => done(JSON.parse(line)))
 })
