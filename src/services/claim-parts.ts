@@ -1,7 +1,8 @@
-import { and, eq } from 'drizzle-orm'
+import { and, eq, inArray } from 'drizzle-orm'
 import type { ProfileSpec } from '../documents/profile.ts'
 import type { Datastore, VersionSpec } from '../k3s/cluster.ts'
 import { clusters, profileRevisions, profiles, versions } from '../store/declared-schema.ts'
+import { batcher } from './batch.ts'
 import { loadBalancerOf, place } from './cluster-view.ts'
 import type { Context } from './context.ts'
 import { specOfVersion } from './read-versions.ts'
@@ -35,6 +36,8 @@ type Deps = Pick<Context, 'db' | 'vault' | 'now'>
 /** Seconds after which a cluster is read again though its version is the same: hashes may have been recorded meanwhile. */
 const clusterAge = 30
 const mostKept = 512
+/** As claims do (enroll.ts). */
+const together = { max: 64, inFlight: 2 } as const
 
 /**
  * Profile revisions and clusters, each read once a change: a revision never changes, and a cluster's `version` counts its changes,
@@ -43,6 +46,12 @@ const mostKept = 512
 export function claimParts(deps: Deps) {
   const revisions = new Map<string, Promise<ProfileParts>>()
   const kept = new Map<string, { at: number; parts: Promise<ClusterParts> }>()
+  // Where each device is a cluster of its own, as at many sites, every claim asks for another one.
+  const rows = batcher<string, ClusterRow | undefined>({
+    ...together,
+    run: (ids) => readClusters(deps, ids),
+    isolate: () => false,
+  })
 
   return {
     profile(id: string, revision: number): Promise<ProfileParts> {
@@ -62,7 +71,7 @@ export function claimParts(deps: Deps) {
         if (parts.version === version) return parts
       }
       kept.delete(id)
-      const fresh = () => ({ at: now, parts: readCluster(deps, id) })
+      const fresh = () => ({ at: now, parts: rows(id).then((row) => partsOf(deps, id, row)) })
       return remember(kept, id, ({ parts }) => parts, fresh).parts
     },
   }
@@ -91,12 +100,21 @@ async function readRevision({ db }: Deps, id: string, revision: number): Promise
   return { id, name: row.name, revision, spec: row.spec }
 }
 
-async function readCluster({ db, vault }: Deps, id: string): Promise<ClusterParts> {
-  const [row] = await db
+type ClusterRow = { cluster: typeof clusters.$inferSelect; version: typeof versions.$inferSelect | null }
+
+/** Several at a time: one such statement takes Postgres 0.5 ms, most of it before the first row. */
+async function readClusters({ db }: Deps, ids: readonly string[]): Promise<(ClusterRow | undefined)[]> {
+  const rows = await db
     .select({ cluster: clusters, version: versions })
     .from(clusters)
     .leftJoin(versions, eq(versions.version, clusters.k3sVersion))
-    .where(eq(clusters.id, id))
+    .where(inArray(clusters.id, [...new Set(ids)]))
+  const byId = new Map(rows.map((row) => [row.cluster.id, row]))
+  return ids.map((id) => byId.get(id))
+}
+
+/** Opens what is sealed: a cluster that cannot be opened fails its own claims alone. */
+function partsOf({ vault }: Deps, id: string, row: ClusterRow | undefined): ClusterParts {
   if (!row) throw new Error(`cluster ${id} is not there`)
   const { cluster, version } = row
   return {
