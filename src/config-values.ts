@@ -20,6 +20,13 @@ export const list = z.string().transform((text) => text.split(/[\s,]+/).filter((
 export const pem = (what: string) =>
   z.string().refine((text) => text.includes(`-----BEGIN ${what}`), `must be PEM or its file`)
 
+export const publicKey = z
+  .string()
+  .refine(
+    (text) => /-----BEGIN (?:PUBLIC KEY|CERTIFICATE)/.test(text),
+    'must be the PEM of a public key or certificate, or its file',
+  )
+
 export const origin = (protocol: string) =>
   z
     .url({ error: `must be a URL, e.g. ${protocol}//rollcall.example.net` })

@@ -11,6 +11,7 @@ import {
   origin,
   pem,
   port,
+  publicKey,
   webUrl,
   whole,
 } from './config-values.ts'
@@ -41,6 +42,8 @@ export type Config = Readonly<{
   tls: Readonly<{ certificate: string; key: string }> | undefined
   /** PEM: further authorities that devices shall trust, for a certificate of one's own */
   tlsCa: string | undefined
+  /** PEM of a public key that the server is to have later */
+  tlsNextKey: string | undefined
   sealingKeyFile: string
   /** `mirror`: documents name this server's own if it holds the version (auto), nothing else (on), or never (off) */
   k3s: Readonly<{ scriptUrl: string; artifactUrl: string; mirror: 'auto' | 'on' | 'off' }>
@@ -92,6 +95,7 @@ const Settings = z.object({
   ROLLCALL_TLS_CERT: pem('CERTIFICATE').optional(),
   ROLLCALL_TLS_KEY: pem('').optional(),
   ROLLCALL_TLS_CA: pem('CERTIFICATE').optional(),
+  ROLLCALL_TLS_NEXT_KEY: publicKey.optional(),
   ROLLCALL_SEALING_KEY_FILE: z.string().optional(),
   ROLLCALL_K3S_SCRIPT_URL: webUrl.default('https://raw.githubusercontent.com/k3s-io/k3s/{version}/install.sh'),
   ROLLCALL_K3S_ARTIFACT_URL: webUrl.default('https://github.com/k3s-io/k3s/releases/download'),
@@ -116,6 +120,7 @@ const filed: readonly Name[] = [
   'ROLLCALL_TLS_CERT',
   'ROLLCALL_TLS_KEY',
   'ROLLCALL_TLS_CA',
+  'ROLLCALL_TLS_NEXT_KEY',
 ]
 
 /** For `parseArgs`: the flags of every command that opens the database. */
@@ -188,6 +193,7 @@ function toConfig(s: z.output<typeof Settings>): Config {
     tlsSans: s.ROLLCALL_TLS_SANS,
     tls: tls ? { certificate: s.ROLLCALL_TLS_CERT as string, key: s.ROLLCALL_TLS_KEY as string } : undefined,
     tlsCa: s.ROLLCALL_TLS_CA,
+    tlsNextKey: s.ROLLCALL_TLS_NEXT_KEY,
     sealingKeyFile: resolve(s.ROLLCALL_SEALING_KEY_FILE ?? join(s.ROLLCALL_DATA_DIR, 'sealing.key')),
     k3s: {
       scriptUrl: s.ROLLCALL_K3S_SCRIPT_URL,

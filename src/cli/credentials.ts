@@ -2,6 +2,7 @@ import { createSecureContext } from 'node:tls'
 import type { Config } from '../config.ts'
 import type { Credentials } from '../server.ts'
 import { makeLeaf } from '../tls/certificates.ts'
+import type { TlsIdentity } from '../tls/identity.ts'
 import { pinOf } from '../tls/pins.ts'
 import { type Store, unixTime } from './open-store.ts'
 
@@ -16,10 +17,34 @@ export async function credentialsOf(config: Config, { tls }: Store, names: reado
   return { certificate: leaf + tls.ca.certificate, key: tls.key }
 }
 
-/** Devices know our keys by their pins, and would refuse another one. */
+/**
+ * What devices are told to pin: the key that is served first, then those that may be served later. Under the admin's own certificate ours
+ * stays on the list: it is the way back when that key is lost.
+ * @returns `sha256//…;sha256//…`
+ * @throws Error if a configured key cannot be read
+ */
+export function pinsOf({ tls: own, tlsNextKey }: Config, { pins }: Pick<TlsIdentity, 'pins'>): string {
+  const next = tlsNextKey === undefined ? [] : [readPin('ROLLCALL_TLS_NEXT_KEY', tlsNextKey)]
+  const [ours = '', ...standby] = pins.split(';')
+  const served = own ? [readPin('ROLLCALL_TLS_CERT', own.certificate), ...next, ours] : [ours, ...standby, ...next]
+  return [...new Set(served)].join(';')
+}
+
+/** What was made before a key was pinned refuses it. */
 export function warnOfForeignKey(config: Config, { tls }: Store, warn: (message: string) => void): void {
   if (!config.tls || tls.pins.split(';').includes(pinOf(config.tls.certificate))) return
-  warn('ROLLCALL_TLS_KEY is not a pinned key: devices that check the pin will refuse this server (see `rollcall pin`)')
+  warn(
+    'ROLLCALL_TLS_KEY is not a key that this installation made: images and devices from before it was pinned refuse this server ' +
+      '(compare them with `rollcall pin`; docs/operations.md, "TLS and pins")',
+  )
+}
+
+function readPin(name: string, pem: string): string {
+  try {
+    return pinOf(pem)
+  } catch (error) {
+    throw new Error(`${name} holds no key that can be read: ${(error as Error).message}`, { cause: error })
+  }
 }
 
 function checked(credentials: Credentials): Credentials {

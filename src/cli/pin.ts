@@ -1,4 +1,5 @@
 import type { Command } from './command.ts'
+import { pinsOf } from './credentials.ts'
 import { readFlags } from './flags.ts'
 import { openExistingStore } from './open-store.ts'
 
@@ -7,7 +8,7 @@ export const pin: Command = async (args, io) => {
   const { config } = readFlags(args, io)
   const store = await openExistingStore(config, (message) => io.err(`rollcall: ${message}`))
   try {
-    io.out(store.tls.pins)
+    io.out(pinsOf(config, store.tls))
     return 0
   } finally {
     await store.close()

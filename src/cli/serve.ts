@@ -70,7 +70,7 @@ async function run(config: Config, store: Store, log: Logger, io: Io, end: End):
     const renewal = renewing(config, store, addresses, https, log)
     for (const warning of warnings(config, addresses)) log.warn(warning)
     warnOfForeignKey(config, store, (message) => log.warn(message))
-    log.info({ publicUrl: addresses.publicUrl, bootUrl: addresses.bootUrl, pins: store.tls.pins }, 'ready')
+    log.info({ publicUrl: addresses.publicUrl, bootUrl: addresses.bootUrl, pins: context.settings.pins }, 'ready')
     io.out(`rollcall ready https=${addresses.https} http=${addresses.http}`)
 
     await end.first

@@ -2,6 +2,7 @@ import type { Addresses } from '../addresses.ts'
 import type { Config } from '../config.ts'
 import type { Settings } from '../services/context.ts'
 import type { TlsIdentity } from '../tls/identity.ts'
+import { pinsOf } from './credentials.ts'
 
 /** What documents and claims need to know of this server. */
 export function settingsOf(config: Config, addresses: Addresses, tls: TlsIdentity): Settings {
@@ -9,7 +10,7 @@ export function settingsOf(config: Config, addresses: Addresses, tls: TlsIdentit
     publicUrl: addresses.publicUrl,
     publicUrlGuessed: addresses.publicUrlGuessed,
     audiences: addresses.audiences,
-    pins: tls.pins,
+    pins: pinsOf(config, tls),
     ca: tls.ca.certificate + (config.tlsCa ? `${config.tlsCa}\n` : ''),
     k3s: { installScriptUrl: config.k3s.scriptUrl, artifactUrl: config.k3s.artifactUrl },
   }
