@@ -5,6 +5,7 @@ import { type Case, type Result, runCases } from '../lab/case.ts'
 import { Lab } from '../lab/lab.ts'
 import { sysctls } from '../lab/sysctls.ts'
 import { agentCases } from './cases/agents.ts'
+import { etcdCases } from './cases/etcd.ts'
 import { externalCases } from './cases/external.ts'
 import { crashCases, faultCases } from './cases/faults.ts'
 import { fleetCases } from './cases/fleet.ts'
@@ -28,6 +29,7 @@ const all: Case[] = [
   ...singleCases(world),
   ...managedCases(world),
   ...externalCases(world),
+  ...etcdCases(world),
   ...agentCases(world),
   ...serverCases(world),
   ...takeoverCases(world),
