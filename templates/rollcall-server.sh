@@ -37,8 +37,8 @@ redeem() {
         [ "$told" = "$DETAIL" ] || report k3s.join start "waiting: $DETAIL"
         told=$DETAIL
         flush
-        # Its turn passed on: two that begin one cluster end it.
-        [ ! -e "$STEPS/started" ] || { run systemctl stop "$UNIT" && rm -f "$STEPS/started"; }
+        # Its turn passed on: two that begin one cluster end it. A roll that is away for a moment says nothing about that.
+        case $DETAIL in '503 cluster_not_ready'*) [ ! -e "$STEPS/started" ] || { run systemctl stop "$UNIT" && rm -f "$STEPS/started"; } ;; esac
         pause "$wait"
         ;;
       *) return 1 ;;

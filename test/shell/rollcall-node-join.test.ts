@@ -116,6 +116,17 @@ for (const [name, shell] of shells) {
     assert.ok(said.indexOf('stop k3s\n') !== -1 && said.indexOf('stop k3s\n') < said.indexOf('restart k3s\n'))
   })
 
+  once('503 of a roll that is away for a moment: K3s, which is starting, is left alone', async () => {
+    node.document('server')
+    node.write('state/steps/enr_test/started', '')
+    node.write('state/steps/enr_test/redeemed', '')
+    const away = ['shutting_down', 'busy', 'datastore_unavailable']
+    server.plan('/v1/join', ...away.map((body) => ({ status: 503, headers: { 'Retry-After': '15' }, body })))
+    await passes()
+    assert.is(server.requests('/v1/join').length, 4)
+    assert.not.match(node.read('systemctl'), /\bstop k3s\b/)
+  })
+
   once('a K3s that starts slowly: it asks again long before its turn ends, and does not begin anew', async () => {
     node.document('server')
     node.command('systemctl', '#!/bin/sh\necho "$*" >>"$BOX/systemctl"\ncase "$*" in *is-active*) exit 3 ;; esac\n')
