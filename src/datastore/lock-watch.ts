@@ -43,7 +43,11 @@ export function openLockWatch(connect: () => Sql): LockWatch {
       const [elder, younger] = turn
       const seen = (await lookFrom(younger, elder)) ?? (await lookFrom(elder, younger))
       turn = [younger, elder]
-      const renewed = await stand(elder)
+      const renewed = await stand(elder).catch((error) => {
+        // Who was found must be told of now: his login is ended, and no later look finds him.
+        if (!seen?.length) throw error
+        return []
+      })
       if (seen) return seen
       await endAll(elder, younger, renewed)
       return renewed
@@ -56,14 +60,10 @@ export function openLockWatch(connect: () => Sql): LockWatch {
 
 async function lookFrom(post: Post, other: Post): Promise<Hoarder[] | undefined> {
   if (!post.stands) return undefined
-  try {
-    const hoarders = await counted(post.sql, renew)
-    await endAll(post, other, hoarders)
-    return hoarders
-  } catch {
-    post.stands = false
-    return undefined
-  }
+  const hoarders = await counted(post.sql, renew).catch(() => undefined)
+  if (hoarders) await endAll(post, other, hoarders)
+  else post.stands = false
+  return hoarders
 }
 
 async function stand(post: Post): Promise<Hoarder[]> {
@@ -78,8 +78,13 @@ async function counted(sql: Sql, before: string): Promise<Hoarder[]> {
   return [...(results.at(-1) ?? [])]
 }
 
+// What does not come to its end here is not lost: whoever hears of a hoarder goes on until its login is ended (services/lock-watch.ts).
 async function endAll(post: Post, other: Post, hoarders: readonly Hoarder[]): Promise<void> {
-  for (const { role } of hoarders) await endHoarder(post, other, role)
+  for (const { role } of hoarders) {
+    await endHoarder(post, other, role).catch(() => {
+      post.stands = false
+    })
+  }
 }
 
 // To forbid a login takes locks as well. There are some between the end of its sessions and the moment when it has come back
