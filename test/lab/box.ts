@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
-import { access, appendFile, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { access, appendFile, mkdir, readFile, readlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -62,7 +62,10 @@ export class Box {
 
   /** What the box's own programs see at `file`: its tmpfs too. */
   async livePath(file: string): Promise<string> {
-    return join('/proc', String(await this.#pid1()), 'root', file)
+    const root = join('/proc', String(await this.#pid1()), 'root')
+    // Until it has become systemd (box-init.sh) its root is the machine's own.
+    while ((await readlink(root)) === '/') await sleep(10)
+    return join(root, file)
   }
 
   /** The firmware's files, for programs that run outside on the box's behalf. */
