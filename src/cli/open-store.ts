@@ -43,8 +43,8 @@ export function openStore(config: Config, say: Say, signal?: AbortSignal): Promi
 }
 
 /**
- * The same for commands that ask about an installation: a mistyped directory must not become a second one, with pins and tokens that
- * no server knows.
+ * The same for commands that ask about what is declared: a mistyped directory must not become a second installation. Tokens and pins may come
+ * before the first start (PROTOCOL.md, "Command line").
  * @throws Error if there is none; then nothing was made
  */
 export async function openExistingStore(config: Config, say: Say): Promise<Store> {

@@ -4,7 +4,7 @@ import { type Scope, scopes } from '../services/admin-token.ts'
 import { createToken } from '../services/create-token.ts'
 import { type Command, UsageError } from './command.ts'
 import { readFlags } from './flags.ts'
-import { openExistingStore, unixTime } from './open-store.ts'
+import { openStore, unixTime } from './open-store.ts'
 
 const flags = { name: { type: 'string' }, scope: { type: 'string' }, expires: { type: 'string' } } as const
 
@@ -13,7 +13,7 @@ export const token: Command = async ([verb, ...args], io) => {
   if (verb !== 'create') throw new UsageError('the only thing to do is: token create')
   const { config, values } = readFlags(args, io, flags)
   const input = { name: nameOf(values.name), scope: scopeOf(values.scope), expires: values.expires }
-  const store = await openExistingStore(config, (message) => io.err(`rollcall: ${message}`))
+  const store = await openStore(config, (message) => io.err(`rollcall: ${message}`))
   try {
     const context = { ...store.database, now: unixTime, random: randomBytes }
     const made = await createToken(context, { name: 'cli' }, input)

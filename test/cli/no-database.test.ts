@@ -12,9 +12,8 @@ const folder = mkdtempSync(join(tmpdir(), 'rollcall-none-'))
 test.after(() => rmSync(folder, { recursive: true, force: true }))
 
 const commands = [
-  ['pin'],
-  ['token', 'create', '--name', 'a', '--scope', 'read'],
   ['doctor', 'datastore', '--cluster', 'a'],
+  ['cluster', 'backup', 'a', '-'],
 ]
 
 test('refuses a data directory without a database, and leaves nothing behind', async () => {
@@ -23,7 +22,7 @@ test('refuses a data directory without a database, and leaves nothing behind', a
   const missing = join(folder, 'missing')
   for (const [directory, command] of [
     ...commands.map((command) => [empty, command] as const),
-    [missing, ['pin']] as const,
+    [missing, ['doctor', 'datastore', '--cluster', 'a']] as const,
   ]) {
     const end = await rollcall([...command, '--data-dir', directory])
     assert.is(end.code, 1)
@@ -39,15 +38,29 @@ test('refuses a database that no server ever started on, and leaves it empty', a
   try {
     const directory = join(folder, 'own')
     const env = { DATABASE_URL: database.url }
-    const end = await rollcall(['pin', '--data-dir', directory], { env })
+    const end = await rollcall(['doctor', 'datastore', '--cluster', 'a', '--data-dir', directory], { env })
     assert.is(end.code, 1)
     assert.match(
       end.err,
       /The database at DATABASE_URL is empty: start `rollcall serve` on it first, or `rollcall migrate`/,
     )
     assert.is(existsSync(directory), false)
-    assert.is((await rollcall(['migrate', '--data-dir', directory], { env })).code, 0)
-    assert.match((await rollcall(['pin', '--data-dir', directory], { env })).out, /^sha256\/\//)
+  } finally {
+    await database.close()
+  }
+})
+
+test('works before the first start where it makes a token or the pins', async () => {
+  const database = await emptyDatabase()
+  const here = ['--data-dir', join(folder, 'first')]
+  const env = { DATABASE_URL: database.url }
+  try {
+    const token = await rollcall(['token', 'create', '--name', 'a', '--scope', 'read', ...here], { env })
+    assert.match(token.out, /^rc_[A-Za-z0-9_-]{43}\n$/)
+    assert.match(token.err, /made the sealing key .*first\/sealing\.key: KEEP A COPY/)
+    const pin = await rollcall(['pin', ...here], { env })
+    assert.match(pin.out, /^sha256\/\//)
+    assert.is((await rollcall(['pin', ...here], { env })).out, pin.out)
   } finally {
     await database.close()
   }
