@@ -64,7 +64,7 @@ export class LineSplitter {
 
   #read(): Line {
     const line = this.#line
-    let bytes = Buffer.concat(this.#parts)
+    let bytes = joined(this.#parts)
     if (!this.#started) {
       this.#started = true
       const reason = foreign(bytes)
@@ -78,6 +78,13 @@ export class LineSplitter {
     const text = bytes.toString('utf8')
     return isUtf8(bytes) ? { line, text } : { line, text, reason: 'is not valid UTF-8' }
   }
+}
+
+// Most lines lie whole in one piece, and need no copy.
+function joined(parts: readonly Uint8Array[]): Buffer {
+  const [first] = parts
+  if (!first || parts.length > 1) return Buffer.concat(parts)
+  return Buffer.from(first.buffer, first.byteOffset, first.length)
 }
 
 const utf8Mark = Buffer.from([0xef, 0xbb, 0xbf])

@@ -87,11 +87,16 @@ function sift(
   })
 }
 
+const deciding = ['profile', 'cluster', 'role', 'hostname', 'min_assurance'] as const
+const further = ['uuid', 'note', 'labels', 'vars', 'macs'] as const
+
 /** What the line gives, again; of a new device only what decides over it. */
-function inputOf({ serial, profile, cluster, role, hostname, min_assurance, rest }: LineRow): ImportInput {
-  const given = { profile, cluster, role, hostname, min_assurance, ...rest, jwk: null }
-  const members = Object.entries(given).filter(([, value]) => value !== null)
-  return { serial, ...Object.fromEntries(members) }
+function inputOf(row: LineRow): ImportInput {
+  const { rest } = row
+  const input: Record<string, unknown> = { serial: row.serial }
+  for (const name of deciding) if (row[name] !== null) input[name] = row[name]
+  if (rest) for (const name of further) if (rest[name] !== null) input[name] = rest[name]
+  return input as ImportInput
 }
 
 const reasonOf = ({ path, reason }: { path?: string; reason: string }) => ({ reason, ...(path ? { path } : {}) })
