@@ -12,10 +12,12 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import postgres, { type Sql } from 'postgres'
 import { type Account, chooseAccount } from '../src/postgres/account.ts'
 import type { Place } from '../src/postgres/place.ts'
 import { startPostmaster, stopPostmaster } from '../src/postgres/postmaster.ts'
+import { isAlive } from '../src/postgres/process-identity.ts'
 import { type Program, prepareProgram } from '../src/postgres/program.ts'
 import { provision } from '../src/postgres/roles.ts'
 import { run } from '../src/postgres/run.ts'
@@ -40,6 +42,8 @@ export type Throwaway = {
   hba: (text: string) => Promise<void>
   /** Comes up again as a standby, which takes no writes. */
   becomeStandby: () => Promise<void>
+  /** Dies as at a power cut, and stays away. */
+  crash: () => Promise<void>
   /** Ends every session and starts again; `meanwhile` runs while it is away. */
   restart: (meanwhile?: () => Promise<void>) => Promise<void>
   stop: () => Promise<void>
@@ -54,7 +58,7 @@ if (majors.length < 2)
     'skipped: PostgreSQL 15 (Debian) is not installed here: what is tested on it and on 18 is tested on 18 alone',
   )
 
-const openToAll = `local all all scram-sha-256
+export const openToAll = `local all all scram-sha-256
 hostssl all all all scram-sha-256
 `
 
@@ -114,6 +118,10 @@ export async function throwawayPostgres(
       put('standby.signal', '')
       postmaster = await startPostmaster(place, program, account)
     },
+    crash: async () => {
+      process.kill(postmaster.pid, 'SIGQUIT')
+      while (isAlive(postmaster.pid, postmaster.identity)) await sleep(10)
+    },
     restart: async (meanwhile = async () => {}) => {
       await stopPostmaster(postmaster)
       await meanwhile()
@@ -127,11 +135,11 @@ export async function throwawayPostgres(
   }
 }
 
-function debian(program: string): string {
+export function debian(program: string): string {
   return `/usr/lib/postgresql/15/bin/${program}`
 }
 
-const debianProgram = (): Program => ({
+export const debianProgram = (): Program => ({
   postgres: debian('postgres'),
   initdb: debian('initdb'),
   env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' },

@@ -1,4 +1,5 @@
 import postgres, { type Sql } from 'postgres'
+import { uncompiled } from '../store/database.ts'
 import { guardTransactions } from '../store/guarded-transactions.ts'
 import { lastingClient } from '../store/lasting-client.ts'
 
@@ -31,6 +32,7 @@ export function connect({ url, connection }: OwnServer, { database, login, max, 
   const settings = {
     ...connection.connection,
     ...patience,
+    ...uncompiled,
     application_name: 'rollcall',
     // Nothing of ours may ever resolve a name in a schema that a cluster owns (reference: hostile schemas).
     search_path: 'pg_catalog',

@@ -20,9 +20,11 @@ export class GateBox {
   readonly serial: string
   readonly #desk: Desk
   readonly #device: FakeDevice
-  readonly #ticket = randomBytes(32).toString('base64url')
-  readonly #report = randomBytes(24).toString('base64url')
-  readonly #credential = randomBytes(32).toString('base64url')
+  private readonly secrets = {
+    ticket: randomBytes(32).toString('base64url'),
+    report: randomBytes(24).toString('base64url'),
+    credential: randomBytes(32).toString('base64url'),
+  }
 
   private constructor(desk: Desk, device: FakeDevice, id: string, enrollment: string) {
     this.#desk = desk
@@ -56,17 +58,23 @@ export class GateBox {
     await desk.world.db
       .update(enrollments)
       .set({
-        joinHash: hash(box.#ticket),
-        nodeHash: hash(box.#credential),
-        reportHash: hash(box.#report),
+        joinHash: hash(box.secrets.ticket),
+        nodeHash: hash(box.secrets.credential),
+        reportHash: hash(box.secrets.report),
         thumbprint: device.thumbprint,
       })
       .where(eq(enrollments.id, enrollment))
     return box
   }
 
+  /** The same machine, which asks another server of the same roll. */
+  through(desk: Desk): GateBox {
+    const box = new GateBox(desk, this.#device, this.id, this.enrollment)
+    return Object.assign(box, { secrets: this.secrets })
+  }
+
   async redeem(): Promise<Response> {
-    return this.#desk.redeem(this.#ticket, this.#device.joinProof(await this.#desk.nonce(), this.#ticket))
+    return this.#desk.redeem(this.secrets.ticket, this.#device.joinProof(await this.#desk.nonce(), this.secrets.ticket))
   }
 
   /**
@@ -79,19 +87,19 @@ export class GateBox {
   }
 
   #redeemWeakly(retryKey: string): Promise<Response> {
-    const headers = { authorization: `Bearer ${this.#ticket}`, 'rollcall-retry-key': retryKey }
+    const headers = { authorization: `Bearer ${this.secrets.ticket}`, 'rollcall-retry-key': retryKey }
     return Promise.resolve(this.#desk.app.request('/v1/join', { method: 'POST', headers }))
   }
 
   async reports(step: string, result: string): Promise<void> {
-    await this.#desk.report(this.#report, { step, result })
+    await this.#desk.report(this.secrets.report, { step, result })
   }
 
   /** `PUT /v1/nodes`. @param names of Nodes that are Ready, as it says */
   async says(caHash: string, names: readonly string[] = []): Promise<number> {
     const nodes = names.map((name) => ({ name, ready: true, version: 'v1.36.3+k3s1' }))
     const body = JSON.stringify({ ca_hash: caHash, nodes, pods_not_running: 0 })
-    const headers = { authorization: `Bearer ${this.#credential}` }
+    const headers = { authorization: `Bearer ${this.secrets.credential}` }
     return (await this.#desk.app.request('/v1/nodes', { method: 'PUT', body, headers })).status
   }
 
