@@ -1,3 +1,4 @@
+import { AppError } from '../errors.ts'
 import type { BootstrapState } from '../k3s/gate.ts'
 import { selectCaHash } from '../store/ca-hash.ts'
 import { noteBootstrap } from '../store/gate.ts'
@@ -7,7 +8,8 @@ import { place } from './cluster-view.ts'
 import type { Context } from './context.ts'
 
 /**
- * What the bootstrap row of a cluster is that is not up: read anew, since what was last seen of it may be some seconds old.
+ * What the bootstrap row of a cluster is that is not up: read anew, since what was last seen of it may be some seconds old. Where the table was tampered with
+ * it counts as virgin: a server that did so must not keep its turn by talking.
  * @returns undefined where nothing can be said against what a server tells: the cluster is up, its datastore is not managed, or does not answer
  */
 export async function bootstrapOfNew(context: Context, clusterId: string): Promise<BootstrapState | undefined> {
@@ -21,6 +23,8 @@ export async function bootstrapOfNew(context: Context, clusterId: string): Promi
     await noteBootstrap(context.sql, clusterId, state)
     return state
   } catch (error) {
+    // The table is none that K3s makes, so nothing has begun there; the gate, or the observer, tells of it.
+    if (error instanceof AppError && error.code === 'state_conflict') return 'virgin'
     context.log.debug({ err: { message: (error as Error).message }, cluster: clusterId }, 'no bootstrap row was read')
     return undefined
   }

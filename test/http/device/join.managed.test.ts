@@ -257,6 +257,8 @@ test('a table that is none stops the line until an admin looked, and then again'
   await sql.unsafe('create view kine as select 1 as id')
   assert.equal(await askAll(boxes), Array(2).fill('503 cluster_not_ready'))
   assert.match((await rowOf(id)).stuckReason ?? '', /^datastore_tampered/)
+  assert.is(await boxes[0].says('66'.repeat(32), [boxes[0].serial.toLowerCase()]), 204)
+  assert.match((await rowOf(id)).stuckReason ?? '', /^datastore_tampered/, 'the first server talks it away')
   await releaseInitializer(world, admin, { name, precondition: unconditional })
   assert.is(await boxes[1].ask(), '503 cluster_not_ready')
   assert.equal(await auditOf(name), ['cluster.stuck', 'cluster.release-initializer', 'cluster.stuck'])
