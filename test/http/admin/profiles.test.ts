@@ -1,4 +1,6 @@
 import * as assert from 'uvu/assert'
+import { ProfileSpec } from '../../../src/documents/profile.ts'
+import { templateThread } from '../../../src/services/template-thread.ts'
 import { type AdminDesk, openAdminDesk, profileInput } from '../../fakes/admin-desk.ts'
 import { FakeDevice } from '../../fakes/device.ts'
 import { addDevice } from '../../fakes/world.ts'
@@ -106,6 +108,22 @@ test('ten changes at once are ten revisions, none lost', async () => {
   const { body } = await desk.call('GET', '/profiles/busy')
   assert.is(body.revision, 11)
   assert.is(Object.keys(body.vars).length, 10)
+})
+
+test('PATCH: nobody waits for a profile whose template is being tried', async () => {
+  await desk.call('POST', '/profiles', profileInput('slow'))
+  const large = { source: `#cloud-config\nruncmd:\n${'- [a, b, c, d]\n'.repeat(4_000)}` }
+  const spec = ProfileSpec.parse({ ...profileInput('large'), template: large })
+  const before = Promise.all([1, 2, 3].map(() => templateThread.run({ kind: 'lint', spec })))
+  let [tried, looks] = [false, 0]
+  before.finally(() => (tried = true))
+  const change = desk.call('PATCH', '/profiles/slow', { vars: { a: 1 } })
+  while (!tried) {
+    await desk.world.sql`select from profiles where name = 'slow' for update nowait`
+    looks++
+  }
+  assert.ok(looks > 3)
+  assert.is((await change).status, 200)
 })
 
 test('412: If-Match of an older revision', async () => {
