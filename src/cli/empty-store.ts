@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import postgres from 'postgres'
 import type { Config } from '../config.ts'
 import type { OwnServer } from '../datastore/connect.ts'
@@ -8,12 +8,15 @@ import { findPlace } from '../postgres/place.ts'
 export function refuseEmptyDirectory({ databaseUrl, dataDirectory }: Config): void {
   const place = findPlace(dataDirectory)
   // One that lies elsewhere and is gone is told of where it is opened.
-  if (databaseUrl !== undefined || existsSync(place.data) || place.isElsewhere) return
+  if (databaseUrl !== undefined || place.isElsewhere || isThere(place.data)) return
   throw new Error(
     `The data directory ${dataDirectory} holds no database: start \`rollcall serve\` on it first, or name the right one with --data-dir or ` +
       'ROLLCALL_DATA_DIR (or DATABASE_URL, if yours is not the embedded one)',
   )
 }
+
+// Unlike existsSync, which says no as well where we may not look.
+const isThere = (path: string) => statSync(path, { throwIfNoEntry: false }) !== undefined
 
 /** @throws Error if no server ever started on the database */
 export async function refuseEmptyDatabase(config: Config, { url, connection }: OwnServer): Promise<void> {

@@ -64,3 +64,16 @@ asNobody('a plain user’s directory stays theirs, also after root ran a command
     rmSync(open, { recursive: true })
   }
 })
+
+asNobody('a data directory that an account may not look into is not called empty', async () => {
+  const closed = mkdtempSync(join(tmpdir(), 'rollcall-closed-'))
+  mkdirSync(join(closed, 'data'))
+  try {
+    const asked = ['doctor', 'datastore', '--cluster', 'a', '--data-dir', join(closed, 'data')]
+    const end = await rollcall(asked, nobody)
+    assert.is(end.code, 1)
+    assert.match(end.err, /EACCES: permission denied/)
+  } finally {
+    rmSync(closed, { recursive: true })
+  }
+})
