@@ -7,7 +7,8 @@ import * as assert from 'uvu/assert'
 import type { ManagedDatastore } from '../../src/datastore/managed.ts'
 import { managedEnv } from '../../src/k3s/datastore.ts'
 import { managedEndpoint } from '../../src/k3s/datastore-address.ts'
-import { loginRole } from '../../src/k3s/datastore-names.ts'
+import { clustersDatabase, loginRole } from '../../src/k3s/datastore-names.ts'
+import { closeAdvisoryLocks } from '../../src/postgres/advisory-locks.ts'
 import { managedOn, namesIn, newCluster, newEnrollment, passwordOf } from '../datastore/node.ts'
 import { suite } from '../suite.ts'
 import { majors, type Throwaway, throwawayPostgres } from '../throwaway-postgres.ts'
@@ -26,6 +27,9 @@ for (const major of majors) {
   test.before(async () => {
     server = await throwawayPostgres(major)
     managed = managedOn(server)
+    await managed.ready()
+    // As in the embedded PostgreSQL: kine needs no advisory lock.
+    await closeAdvisoryLocks(server.superuser(clustersDatabase))
     writeFileSync(cafile, server.ca)
   })
   test.after.each(async () => {
