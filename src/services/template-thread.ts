@@ -63,8 +63,7 @@ export class TemplateThread {
 
   async #take(job: TemplateJob): Promise<TemplateOutcome> {
     clearTimeout(this.#idle)
-    this.#worker ??= start(this.#limits.memory)
-    const started = this.#worker
+    const started = this.#running()
     try {
       const worker = await started
       worker.ref()
@@ -93,8 +92,21 @@ export class TemplateThread {
     }
   }
 
+  #running(): Promise<Worker> {
+    if (this.#worker) return this.#worker
+    const started = start(this.#limits.memory)
+    this.#worker = started
+    const watched = started.then((worker) => worker.once('exit', () => this.#forget(started)))
+    watched.catch(() => {})
+    return started
+  }
+
+  #forget(started: Promise<Worker>): void {
+    if (this.#worker === started) this.#worker = undefined
+  }
+
   #end(started: Promise<Worker>): void {
-    this.#worker = undefined
+    this.#forget(started)
     started.then(
       (worker) => worker.terminate(),
       () => {},
@@ -116,7 +128,7 @@ async function start(memory: number): Promise<Worker> {
   const resourceLimits = { maxOldGenerationSizeMb: memory, maxYoungGenerationSizeMb: 16 }
   const worker = isSource
     ? new Worker(fromSource(), { eval: true, resourceLimits })
-    : new Worker(program, { resourceLimits })
+    : new Worker(program, { resourceLimits, env: {} })
   // An error that nobody waits for would end this process.
   worker.on('error', () => {})
   await once(worker, 'message')

@@ -268,6 +268,24 @@ test('a table that is none stops the line until an admin looked, and then again'
   await sql.end({ timeout: 0 })
 })
 
+test('a first server that holds its table keeps no turn by what it tells', async () => {
+  const { id, boxes } = await virgin(2)
+  const [first] = boxes
+  await first.ask()
+  const sql = await first.session()
+  await first.lock(sql, token)
+  const since = (await rowOf(id)).initializerUntil
+  world.clock.now += 60
+  await sql.begin(async (tx) => {
+    await tx.unsafe('lock table kine in access exclusive mode')
+    assert.is(await first.says('66'.repeat(32), [first.serial.toLowerCase()]), 204)
+    assert.equal((await rowOf(id)).initializerUntil, since)
+  })
+  assert.is(await first.says('66'.repeat(32)), 204)
+  assert.not.equal((await rowOf(id)).initializerUntil, since)
+  await sql.end()
+})
+
 test('a row that another token sealed stops the line', async () => {
   const { id, boxes } = await virgin(2)
   await boxes[0].ask()
