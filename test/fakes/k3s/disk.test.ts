@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { suite } from '../../suite.ts'
 import { makeClusterFiles } from './bootstrap.ts'
 import { makeLeaf } from './certificates.ts'
-import { isSignedBy, keepFiles, servingCertificate } from './disk.ts'
+import { isSignedBy, keepFiles, ownFiles, servingCertificate } from './disk.ts'
 
 const test = suite("the K3s simulator's certificates on the disk")
 const [mine, theirs] = [await makeClusterFiles('ab'.repeat(32)), await makeClusterFiles('ab'.repeat(32))]
@@ -42,6 +42,15 @@ test('a first server that lost its turn takes the CA of the datastore, and goes 
   assert.equal(said, ['Updating bootstrap data on disk from datastore'])
   const served = await servingCertificate(root, [], leafOf(theirs))
   assert.not(isSignedBy(served.certificate, theirs.ServerCA as string))
+})
+
+test('what it made before it was cut off is used again, all of it or nothing', () => {
+  assert.equal(ownFiles(root), {})
+  keep(mine)
+  const { ServerCA, ServerCAKey, ClientCA, ClientCAKey } = mine
+  assert.equal(ownFiles(root), { ServerCA, ServerCAKey, ClientCA, ClientCAKey })
+  rmSync(file('client-ca.key'))
+  assert.equal(ownFiles(root), {})
 })
 
 test('an empty disk takes all from the datastore', async () => {

@@ -38,6 +38,14 @@ export function keepFiles(
   for (const { file, content } of differing) writeFileSync(file, content, { mode: 0o600 })
 }
 
+/** What it made in a start before, all of it or nothing: K3s makes no CA that lies on the disk already (pkg/daemons/control/deps, createSigningCertKey). */
+export function ownFiles(root: string): ClusterFiles {
+  const folder = folderOf(root)
+  const own = Object.entries(names).map(([name, entry]) => [entry, join(folder, name)] as const)
+  if (!own.every(([, file]) => existsSync(file))) return {}
+  return Object.fromEntries(own.map(([entry, file]) => [entry, readFileSync(file, 'utf8')]))
+}
+
 // As far apart as K3s lets two machines' clocks be.
 const isNewer = (file: string, savedAt: Date) => statSync(file).mtimeMs - savedAt.getTime() >= 3_000
 

@@ -10,7 +10,7 @@ import { Authenticator } from './auth.ts'
 import { type ClusterFiles, makeClusterFiles, saveFiles, takeTurn } from './bootstrap.ts'
 import { makeLeaf } from './certificates.ts'
 import { runControllers } from './controllers.ts'
-import { isSignedBy, keepFiles, servingCertificate } from './disk.ts'
+import { isSignedBy, keepFiles, ownFiles, servingCertificate } from './disk.ts'
 import { apiStatus, readAsk, refusalOf, send, supervisorStatus } from './exchange.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
 import { ownAddress } from './kubelet.ts'
@@ -94,7 +94,7 @@ async function clusterFiles(options: ServerOptions): Promise<ClusterFiles> {
     return known.files
   }
   await reach(root, 'locked')
-  const files = await makeClusterFiles(token)
+  const files = { ...(await makeClusterFiles(token)), ...ownFiles(root) }
   keepFiles(root, files, undefined, say)
   await serving(root, files, namesOf(options))
   await reach(root, 'made')
