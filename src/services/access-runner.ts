@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { takeAccessClusters } from '../store/access.ts'
 import { lookAgainAt } from '../store/observations.ts'
 import { type AccessMemory, callCluster } from './call-cluster.ts'
 import type { Context } from './context.ts'
+import { type Running, startRounds } from './rounds.ts'
 
 /** Milliseconds between passes, and after one that failed. */
 const pause = { usual: 1_000, failed: 5_000 } as const
@@ -17,18 +17,17 @@ const together = 32
  * Calls the APIs of clusters that Rollcall did not make, until stopped: runs their tasks and reads their Nodes. Never fails the
  * process. On any number of servers each cluster is called by one at a time, and one that is away keeps no other waiting.
  */
-export function startAccessRunner(context: Context): { stop: () => Promise<void> } {
-  const end = new AbortController()
+export function startAccessRunner(context: Context): Running {
   const memories = new Map<string, AccessMemory>()
   const running = new Set<Promise<void>>()
   let failed = false
-  const round = async (): Promise<number> => {
+  const round = async (signal: AbortSignal): Promise<number> => {
     try {
       const due = await takeAccessClusters(context.sql, context.now(), hold.died, together - running.size)
       for (const cluster of due) {
         const memory = memories.get(cluster.id) ?? { failures: 0, lookedAt: 0 }
         memories.set(cluster.id, memory)
-        const run = callOnce(context, cluster, memory, end.signal).finally(() => running.delete(run))
+        const run = callOnce(context, cluster, memory, signal).finally(() => running.delete(run))
         running.add(run)
       }
       failed = false
@@ -40,19 +39,7 @@ export function startAccessRunner(context: Context): { stop: () => Promise<void>
       return pause.failed
     }
   }
-  const loop = (async () => {
-    while (!end.signal.aborted) {
-      const ms = await round()
-      await sleep(ms, undefined, { signal: end.signal, ref: false }).catch(() => {})
-    }
-    await Promise.all(running)
-  })()
-  return {
-    stop: async () => {
-      end.abort()
-      await loop
-    },
-  }
+  return startRounds(round, () => Promise.all(running))
 }
 
 async function callOnce(

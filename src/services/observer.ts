@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Context } from './context.ts'
 import { clusterObserver } from './observe-clusters.ts'
+import { type Running, startRounds } from './rounds.ts'
 
 /** Milliseconds between passes, and after one that failed. */
 const pause = { usual: 1_000, failed: 5_000 } as const
@@ -9,10 +9,9 @@ const pause = { usual: 1_000, failed: 5_000 } as const
  * Observes managed clusters until stopped. Never fails the process: while Postgres is away it tries again. On any number of servers
  * each cluster is looked at by one at a time.
  */
-export function startObserver(context: Context): { stop: () => Promise<void> } {
+export function startObserver(context: Context): Running {
   const { managed } = context
   if (!managed) return { stop: async () => {} }
-  const end = new AbortController()
   const pass = clusterObserver(context, managed.observer)
   let failed = false
   const round = async (): Promise<number> => {
@@ -29,16 +28,5 @@ export function startObserver(context: Context): { stop: () => Promise<void> } {
       return pause.failed
     }
   }
-  const running = (async () => {
-    while (!end.signal.aborted) {
-      const ms = await round()
-      await sleep(ms, undefined, { signal: end.signal, ref: false }).catch(() => {})
-    }
-  })()
-  return {
-    stop: async () => {
-      end.abort()
-      await running
-    },
-  }
+  return startRounds(round)
 }
