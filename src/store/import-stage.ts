@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm'
+import type { Columns } from '../roll/import-plan.ts'
 import type { Drizzle } from './database.ts'
 
 /** A line that was read and is well formed, with the roll's own spelling of what is written; what is not given is undefined. */
@@ -21,23 +22,7 @@ export type StagedLine = {
 }
 
 /** A device as it is on the roll, in the columns' own names; times are not of interest here. */
-export type KnownDevice = {
-  id: string
-  serial: string
-  profile_id: string
-  cluster_id: string | null
-  role: string | null
-  hostname: string | null
-  hostname_given: boolean
-  uuid: string | null
-  note: string
-  labels: Record<string, string>
-  vars: Record<string, unknown>
-  macs: string[]
-  min_assurance: string | null
-  state: string
-  version: number
-}
+export type KnownDevice = Columns & { state: string; version: number }
 
 /** A staged line beside what the roll knows of its serial and its key. */
 export type LineRow = {

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { type Step, steps } from '../../src/roll/report.ts'
 import type { DeviceServer } from '../fakes/device-server.ts'
 import { Box, template } from './box.ts'
 
@@ -62,18 +63,6 @@ esac
 
 /** Stands for the CA that K3s made: what is reported is the hash of these bytes. */
 export const certificate = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
-
-/** The installer's steps, in order. */
-export const steps = [
-  'clock',
-  'document.applied',
-  'os.update',
-  'k3s.download',
-  'k3s.install',
-  'k3s.join',
-  'k3s.ready',
-] as const
-export type Step = (typeof steps)[number]
 
 let deviceKey: string | undefined
 

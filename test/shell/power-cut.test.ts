@@ -1,9 +1,10 @@
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
+import { steps } from '../../src/roll/report.ts'
 import { builtinTemplates } from '../../src/services/builtin-templates.ts'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { shared, shells, until } from './box.ts'
-import { Node, steps } from './node.ts'
+import { Node } from './node.ts'
 import { suiteUnder } from './under.ts'
 
 /** In the form in which documents carry it. */

@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
+import { steps } from '../../src/roll/report.ts'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { shells, template } from './box.ts'
-import { Node, steps } from './node.ts'
+import { Node } from './node.ts'
 import { suiteUnder } from './under.ts'
 
 const script = template('rollcall-node.sh')
