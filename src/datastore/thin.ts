@@ -66,10 +66,11 @@ const inSchema = (name: string) => `
   select classid, objid from pg_depend
   where refclassid = 'pg_namespace'::regclass and refobjid = (select oid from pg_namespace where nspname = '${name}') and deptype = 'n'`
 
+// Of a user mapping Postgres names the server without quotes: it is left to DROP OWNED.
 const ownedBy = (role: string) => `
   select classid, objid from pg_shdepend
   where refclassid = 'pg_authid'::regclass and refobjid = (select oid from pg_roles where rolname = '${role}') and deptype = 'o'
-    and dbid = (select oid from pg_database where datname = current_database()) and classid <> 'pg_namespace'::regclass`
+    and dbid = (select oid from pg_database where datname = current_database()) and classid not in ('pg_namespace'::regclass, 'pg_user_mapping'::regclass)`
 
 const drop = ({ type, name }: Thing) =>
   type === 'large object' ? `select lo_unlink(${name})` : `drop ${words[type] ?? type} if exists ${name} cascade`
