@@ -13,14 +13,19 @@ import type { ServerKeys } from '../services/context.ts'
 import { makeLeaf } from '../tls/certificates.ts'
 import type { TlsIdentity } from '../tls/identity.ts'
 
-type Shared = { keys: ServerKeys; tls: TlsIdentity }
+type Shared = { keys: ServerKeys; tls: TlsIdentity; embedded: Embedded | undefined }
 
 /** The clusters' datastore, if there is to be one. */
-export function managedOf(config: Config, server: OwnServer, { keys, tls }: Shared): ManagedDatastore | undefined {
+export function managedOf(
+  config: Config,
+  server: OwnServer,
+  { keys, tls, embedded }: Shared,
+): ManagedDatastore | undefined {
   if (!config.datastore) return undefined
   const { address, ca = tls.ca.certificate } = config.datastore
   const rollConnections = Math.ceil(config.databasePool * 1.5)
-  return openManaged({ server, address, ca, key: keys.nodePassword, rollConnections })
+  const secure = embedded && (() => embedded.closeAdvisoryLocks(clustersDatabase))
+  return openManaged({ server, address, ca, key: keys.nodePassword, rollConnections, secure })
 }
 
 /** What the embedded PostgreSQL lets in over the network, if nodes are to come. */
@@ -46,7 +51,6 @@ export async function prepareManaged(config: Config, store: Parts, log: Logger, 
   if (embedded) await certify(config, embedded, store.tls, now)
   try {
     await managed.ready()
-    await embedded?.closeAdvisoryLocks(clustersDatabase)
     for (const { text } of await managed.warnings()) log.warn(`managed datastores: ${text}`)
   } catch (error) {
     log.error({ err: { message: (error as Error).message } }, 'managed datastores cannot be used yet')

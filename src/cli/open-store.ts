@@ -70,7 +70,7 @@ async function open(
     if (applied > 0) say(`the schema was brought up to date (${applied} migrations)`)
     database = openDatabase(target.url, { pool: config.databasePool, connection: target.connection })
     const shared = await unlocked(config, database, say)
-    const managed = managedOf(config, target, shared)
+    const managed = managedOf(config, target, { ...shared, embedded })
     return { database, ...shared, managed, embedded, close: closer(database, embedded, managed) }
   } catch (error) {
     await closer(database, embedded)()

@@ -27,6 +27,8 @@ export type ManagedOptions = {
   key: Uint8Array
   /** Connections of the roll's own pools, for the budget */
   rollConnections: number
+  /** What only a superuser can do in the clusters' database, where there is one at hand: nothing is used before it is done */
+  secure?: (() => Promise<void>) | undefined
 }
 
 /** Connections of our own role in the clusters' database, of the observer, and of who watches the locks. */
@@ -39,7 +41,7 @@ const longestRead = 8
  * The clusters' PostgreSQL. Connects when first asked for something, and makes then what all clusters share, once.
  * @throws at the first use: Error with a sentence for the admin if our role may not do that
  */
-export function openManaged({ server, address, ca, key, rollConnections }: ManagedOptions): ManagedDatastore {
+export function openManaged({ server, address, ca, key, rollConnections, secure }: ManagedOptions): ManagedDatastore {
   const passwords = { observer: sharedLoginPassword(key, observerRole), probe: sharedLoginPassword(key, probeRole) }
   const sql = connect(server, { database: clustersDatabase, max: pool.own })
   const login = { user: observerRole, password: passwords.observer }
@@ -51,10 +53,12 @@ export function openManaged({ server, address, ca, key, rollConnections }: Manag
   const locks = openLockWatch(() => connect(server, { database: clustersDatabase, max: 1, lasts: true }))
   let provisioned: Promise<void> | undefined
   const ready = () => {
-    provisioned ??= provision(server, passwords).catch((error) => {
-      provisioned = undefined
-      throw error
-    })
+    provisioned ??= provision(server, passwords)
+      .then(secure)
+      .catch((error) => {
+        provisioned = undefined
+        throw error
+      })
     return provisioned
   }
   const change = async (work: () => Promise<void>) => {

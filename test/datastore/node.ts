@@ -13,13 +13,17 @@ export const newEnrollment = () => newId('enr', 1_795_396_247, randomBytes(12))
 export const passwordOf = (enrollment: string) => loginPassword(key, enrollment)
 
 /** The clusters' datastore on a server of the test's own. */
-export const managedOn = (server: Throwaway, change: { url?: string; address?: string; ca?: string } = {}) =>
+export const managedOn = (
+  server: Throwaway,
+  change: { url?: string; address?: string; ca?: string; secure?: () => Promise<void> } = {},
+) =>
   openManaged({
     server: { url: change.url ?? server.url, connection: {} },
     address: change.address ?? `localhost:${server.port}`,
     ca: change.ca ?? server.ca,
     key,
     rollConnections: 12,
+    secure: change.secure,
   })
 
 export type NodeOptions = {

@@ -103,6 +103,20 @@ for (const major of majors) {
     assert.equal(open, { database: false, schema: false })
   })
 
+  test('is not used before what only a superuser can do was done, and asks for that again', async () => {
+    let tries = 0
+    const secure = async () => {
+      if (++tries < 3) throw new Error('the superuser is away')
+    }
+    const managed = managedOn(server, { secure })
+    assert.is(await failure(managed.ready()), 'the superuser is away')
+    assert.is(await failure(managed.declare(newCluster())), 'the superuser is away')
+    await managed.declare(newCluster())
+    await managed.ready()
+    assert.is(tries, 3)
+    await managed.close()
+  })
+
   test('a cluster declared by ten at once has one schema, closed to all but its owner and its reader', async () => {
     const cluster = newCluster()
     const owner = ownerRole(cluster)
