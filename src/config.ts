@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { z } from '@hono/zod-openapi'
+import { contradictions } from './config-contradictions.ts'
 import {
   databaseUrl,
   datastoreAddress,
@@ -141,28 +142,9 @@ export function loadConfig(source: ConfigSource): Config {
   }
   const parsed = Settings.safeParse(raw)
   for (const issue of parsed.error?.issues ?? []) problems.push(`${label(issue.path[0] as Name)}: ${issue.message}`)
-  if ((raw.ROLLCALL_TLS_CERT === undefined) !== (raw.ROLLCALL_TLS_KEY === undefined)) {
-    problems.push('ROLLCALL_TLS_CERT and ROLLCALL_TLS_KEY: give both or neither')
-  }
-  problems.push(...datastoreProblems(raw))
+  problems.push(...contradictions(raw))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems.join('\n'))
   return freeze(toConfig(parsed.data))
-}
-
-function datastoreProblems(raw: Record<string, string>): string[] {
-  const { ROLLCALL_DATASTORE_ADDRESS: address, ROLLCALL_DATASTORE_CA: ca, ROLLCALL_DATASTORE_NETWORKS: networks } = raw
-  const foreign = raw.DATABASE_URL !== undefined
-  const found: string[] = []
-  if (address === undefined && (ca ?? networks) !== undefined) {
-    found.push('ROLLCALL_DATASTORE_ADDRESS: managed datastores need it: what nodes call this PostgreSQL by')
-  }
-  if (address !== undefined && foreign && ca === undefined) {
-    found.push('ROLLCALL_DATASTORE_CA: nodes verify the PostgreSQL at DATABASE_URL by it: give its authority')
-  }
-  if (foreign && networks !== undefined) {
-    found.push('ROLLCALL_DATASTORE_NETWORKS: only opens the embedded PostgreSQL; for your own, see its pg_hba.conf')
-  }
-  return found
 }
 
 /** For people: the same, without anything that opens something. */
