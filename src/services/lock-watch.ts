@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Hoarder } from '../datastore/lock-watch.ts'
 import { recordAudit } from '../store/audit.ts'
@@ -6,45 +7,33 @@ import { date } from '../store/time.ts'
 import { markCompromised } from '../store/tombstones.ts'
 import type { Context } from './context.ts'
 import { fenceLogins } from './end-logins.ts'
+import { type Running, startRounds } from './rounds.ts'
 
-/** Milliseconds between looks, and after one that failed. One session takes some 10,000 locks in the first. */
-const pause = { usual: 250, failed: 1_000 } as const
+/** Milliseconds between looks, at least and at most, so that nobody takes locks between them by the clock; and after one that failed. */
+const pause = { least: 150, most: 350, failed: 1_000 } as const
 
 /**
  * Watches over Postgres' locks until stopped (datastore/lock-watch.ts). Never fails the process: while Postgres is away it tries again. Each server
  * watches: who is ended twice is ended.
  */
-export function startLockWatch(context: Context): { stop: () => Promise<void> } {
+export function startLockWatch(context: Context): Running {
   const { managed } = context
   if (!managed) return { stop: async () => {} }
-  const end = new AbortController()
   const distrusted = new Map<string, Promise<void>>()
-  const round = async (): Promise<number> => {
+  const round = async (signal: AbortSignal): Promise<number> => {
     try {
       for (const hoarder of await managed.locks.look()) {
         if (distrusted.has(hoarder.role)) continue
-        const done = distrust(context, hoarder, end.signal).finally(() => distrusted.delete(hoarder.role))
+        const done = distrust(context, hoarder, signal).finally(() => distrusted.delete(hoarder.role))
         distrusted.set(hoarder.role, done)
       }
-      return pause.usual
+      return randomInt(pause.least, pause.most)
     } catch (error) {
       context.log.debug({ err: { message: (error as Error).message } }, 'locks could not be looked at')
       return pause.failed
     }
   }
-  const running = (async () => {
-    while (!end.signal.aborted) {
-      const ms = await round()
-      await sleep(ms, undefined, { signal: end.signal, ref: false }).catch(() => {})
-    }
-  })()
-  return {
-    stop: async () => {
-      end.abort()
-      await running
-      await Promise.all(distrusted.values())
-    },
-  }
+  return startRounds(round, () => Promise.all(distrusted.values()))
 }
 
 /** Its sessions are ended, and it would come again: this goes on until it cannot. */

@@ -7,6 +7,12 @@ const byName = ['test/lab', 'test/e2e', 'test/bench']
 /** Begun first, because they take longest: none of them is then the last that all wait for. */
 const longest = 'test/shell/'
 
+/** Races an attack against a watch that looks four times a second: beside other tests it would try the machine instead. */
+const alone: readonly string[] = ['test/datastore/locks.test.ts']
+
+/** Whether a file runs when all others are through, by itself. */
+export const isAlone = (file: string): boolean => alone.includes(file)
+
 /**
  * The test files to run, each once: those that take longest, then the others by name.
  * @param root the project's folder

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { type FileResult, killRunning, runFile } from './file.ts'
-import { findTests } from './find.ts'
+import { findTests, isAlone } from './find.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** One more than there are cores: the tests of the boxes' scripts wait more than they compute. */
@@ -19,10 +19,12 @@ export async function main(names: readonly string[]): Promise<number> {
     if (files.length === 0) throw new Error('no test file found')
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop(signal))
     const options = { env: process.env, refuseOnly: Boolean(process.env.CI) }
-    const worker = async () => {
-      for (let file = files.shift(); file; file = files.shift()) results.push(report(await runFile(file, options)))
+    const run = async (left: string[]) => {
+      for (let file = left.shift(); file; file = left.shift()) results.push(report(await runFile(file, options)))
     }
-    await Promise.all(Array.from({ length: atOnce }, worker))
+    const together = files.filter((file) => !isAlone(file))
+    await Promise.all(Array.from({ length: atOnce }, () => run(together)))
+    await run(files.filter(isAlone))
   } catch (error) {
     console.log(error instanceof Error ? error.message : error)
     return sum(results, 1)
