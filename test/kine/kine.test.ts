@@ -19,11 +19,12 @@ test.after(() => database.close())
 withKine('says why when its endpoint refuses it', async () => {
   const url = new URL(database.url)
   url.password = 'wrong'
+  const refusal = /password authentication failed/
   try {
-    await startKine({ endpoint: url.href, patience: 1_500 })
+    await startKine({ endpoint: url.href, refusal })
     assert.unreachable()
   } catch (error) {
-    assert.match((error as Error).message, /password authentication failed/)
+    assert.match((error as Error).message, refusal)
   }
 })
 

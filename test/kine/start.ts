@@ -17,8 +17,8 @@ export type KineOptions = {
   directory?: string
   /** E.g. KINE_DATASTORE_MAX_OPEN_CONNECTIONS */
   env?: NodeJS.ProcessEnv
-  /** Milliseconds until it must answer: kine itself tries a refused login for five minutes */
-  patience?: number
+  /** What it says when it will never answer: kine itself tries a refused login for five minutes */
+  refusal?: RegExp
 }
 
 export type Kine = {
@@ -71,15 +71,16 @@ export async function startKine(options: KineOptions = {}): Promise<Kine> {
     await ended
     clearTimeout(deaf)
   }
-  if (!(await Promise.race([untilReady(socket, client, options.patience ?? 30_000), ended.then(() => false)]))) {
+  const refused = () => options.refusal?.test(out) ?? false
+  if (!(await Promise.race([untilReady(socket, client, refused), ended.then(() => false)]))) {
     await stop()
     throw new Error(`kine does not answer: ${out.trim().split('\n').at(-1)}`)
   }
   return { process: child, address: `unix://${socket}`, client, out: () => out, stop }
 }
 
-async function untilReady(socket: string, client: KeyValueClient, patience: number): Promise<boolean> {
-  for (const end = Date.now() + patience; Date.now() < end; await sleep(50)) {
+async function untilReady(socket: string, client: KeyValueClient, refused: () => boolean): Promise<boolean> {
+  for (const end = Date.now() + 30_000; Date.now() < end && !refused(); await sleep(50)) {
     if (existsSync(socket) && (await answers(client))) return true
   }
   return false
