@@ -9,6 +9,9 @@ import { writeWhole } from './small-file.ts'
  */
 export type Use = 'unit' | 'guest'
 
+// To its end: one that is being written has another name until it is whole.
+const note = /^(\d+)\.(unit|guest)$/
+
 /** Notes that this process uses the PostgreSQL of this directory. */
 export function enter(directory: string, use: Use): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 })
@@ -23,10 +26,10 @@ export function leave(directory: string, use: Use): void {
 export function others(directory: string): { pid: number; use: Use }[] {
   const living: { pid: number; use: Use }[] = []
   for (const name of readdirSync(directory)) {
-    const [pid = '', use = ''] = name.split('.')
-    if (pid === String(process.pid) || (use !== 'unit' && use !== 'guest')) continue
+    const [, pid = '', use] = note.exec(name) ?? []
+    if (!use || pid === String(process.pid)) continue
     const path = join(directory, name)
-    if (holderOf(path)) living.push({ pid: Number(pid), use })
+    if (holderOf(path)) living.push({ pid: Number(pid), use: use as Use })
     else rmSync(path, { force: true })
   }
   return living
