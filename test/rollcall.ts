@@ -2,8 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { request } from 'node:https'
 import { fileURLToPath } from 'node:url'
 import { pinOf } from '../src/tls/pins.ts'
+import { bundle } from './runner/bundle.ts'
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+const program = await bundle({ main: 'src/main.ts' })
 const living = new Set<ChildProcess>()
 
 // A test that throws must not leave a server and its PostgreSQL behind: SIGTERM ends both.
@@ -30,7 +31,7 @@ export type Running = {
 
 /** Starts the command line as an admin would, with nothing of this process's environment but the path. */
 export function start(args: readonly string[], { env = {}, ...account }: RunOptions = {}): Running {
-  const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], {
+  const child = spawn(process.execPath, [program.file('main'), ...args], {
     cwd: fileURLToPath(new URL('..', import.meta.url)),
     env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,4 +1,4 @@
-// One test file in a process of its own: `node --import tsx test/runner/child.ts <file> <milliseconds>`.
+// One test file in a process of its own: `node child.mjs <file> <milliseconds>`, both of one bundle.
 import { writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'

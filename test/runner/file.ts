@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
+import { type Bundle, bundle } from './bundle.ts'
 import { channel, type Message } from './message.ts'
 
 /** Milliseconds. `load`: until the first test starts; `late`: on top of a test's own limit; `grace`: from the last test to the end. */
@@ -30,9 +31,20 @@ export function killRunning(): void {
 /** Runs one test file in its own process and process group, and never trusts its exit code alone. */
 export async function runFile(file: string, options: FileOptions): Promise<FileResult> {
   const started = Date.now()
+  const nothing = { file, passed: 0, failed: 1, skipped: 0, output: '' }
+  try {
+    const made = await bundle({ child: 'test/runner/child.ts', test: file })
+    const result = await runBundle(made, options).finally(made.remove)
+    return { ...result, file, seconds: (Date.now() - started) / 1000 }
+  } catch (error) {
+    return { ...nothing, seconds: (Date.now() - started) / 1000, problems: [(error as Error).message] }
+  }
+}
+
+async function runBundle(made: Bundle, options: FileOptions): Promise<Omit<FileResult, 'file' | 'seconds'>> {
   const wait = options.wait ?? patience
-  const program = new URL('child.ts', import.meta.url).pathname
-  const child = spawn(process.execPath, ['--import', 'tsx', program, file, String(wait.grace / 2)], {
+  const args = ['--enable-source-maps', made.file('child'), made.file('test'), String(wait.grace / 2)]
+  const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     env: options.env,
     detached: true,
@@ -53,15 +65,7 @@ export async function runFile(file: string, options: FileOptions): Promise<FileR
   const problems = watch.complaints() ?? judge(seen.end, exit, options)
   if (strayed) problems.push('left a process behind that still holds its output')
   const { passed, failed, skipped } = end
-  return {
-    file,
-    passed,
-    failed: failed + problems.length,
-    skipped,
-    seconds: (Date.now() - started) / 1000,
-    problems,
-    output,
-  }
+  return { passed, failed: failed + problems.length, skipped, problems, output }
 }
 
 type Exit = { code: number | null; signal: NodeJS.Signals | null }
