@@ -49,6 +49,10 @@ shows() { # shows WHAT PATTERN FILE
     cat "$3"
   fi
 }
+fails() { # fails WHAT
+  failed=$((failed + 1))
+  echo "FAIL $1"
+}
 
 cd /tmp
 ip link set lo up
@@ -60,12 +64,12 @@ W=/tmp DETAIL='' ROLLCALL_PORTS=$opened ROLLCALL_NETWORKS=$trusted
 # There is no systemd here to say that firewalld runs.
 systemctl() { [ -n "${firewalld-}" ]; }
 
-open_firewalld && open_ufw
+{ open_firewalld && open_ufw; } || fails "where neither runs: $DETAIL"
 ufw show added >said
 shows 'ufw that is switched off is left alone' '^\(None\)' said
 
 ufw --force enable >/dev/null
-for round in first second; do open_ufw || echo "FAIL ufw, $round: $DETAIL"; done
+for round in first second; do open_ufw || fails "ufw, $round: $DETAIL"; done
 ufw reload >/dev/null
 ufw status >said
 for rule in 6443/tcp 2379:2380/tcp 10250/tcp 8472/udp; do shows ufw "^$rule +ALLOW +Anywhere" said; done
@@ -81,7 +85,7 @@ firewalld --nopid --nofork >firewalld.log 2>&1 &
 firewalld=$!
 n=0
 until firewall-cmd -q --state 2>/dev/null || [ "$n" -ge 30 ]; do n=$((n + 1)) && sleep 1; done
-for round in first second; do open_firewalld || echo "FAIL firewalld, $round: $DETAIL"; done
+for round in first second; do open_firewalld || fails "firewalld, $round: $DETAIL"; done
 firewall-cmd --zone=public --list-ports >said 2>/dev/null
 for port in $opened; do shows firewalld "(^| )$port( |\$)" said; done
 firewall-cmd --zone=trusted --list-sources >said 2>/dev/null

@@ -17,7 +17,7 @@ export type TaskDeps = {
 }
 
 /** Seconds that a poll is held where it names none, and at most: proxies cut silent connections after a minute. */
-const wait = { usual: 25, most: 55 } as const
+const waits = { usual: 25, most: 55 } as const
 
 /** Bytes of an answer to tasks: hundreds of lines with long reasons. */
 const limit = 262_144
@@ -31,7 +31,12 @@ export const taskRoutes = ({ polls, nodes, acknowledge, now }: TaskDeps) =>
         await nodes.check(credential)
         return c.body(null, 204, { 'Cache-Control': 'no-store' })
       }
-      const found = await polls.poll(credential, seconds(c.req.query('wait')))
+      const wait = seconds(c.req.query('wait'))
+      if (wait === undefined) {
+        await nodes.check(credential)
+        throw new AppError('request_invalid', { detail: 'wait is a number of seconds' })
+      }
+      const found = await polls.poll(credential, wait)
       if (typeof found !== 'string') return answerLater(c, (settle) => found((lines) => settle(answer(lines, now()))))
       const { headers, body } = answer(found, now())
       return body === null ? c.body(null, 204, headers) : c.body(body, 200, headers)
@@ -50,8 +55,8 @@ function answer(lines: string, now: number): LateAnswer {
   return { status: 200, headers: { ...headers, 'Content-Type': 'text/plain; charset=utf-8' }, body: lines }
 }
 
-function seconds(text: string | undefined): number {
-  if (text === undefined) return wait.usual
-  if (!/^\d{1,6}$/.test(text)) throw new AppError('request_invalid', { detail: 'wait is a number of seconds' })
-  return Math.min(Number(text), wait.most)
+/** @returns undefined for what is no number of seconds */
+function seconds(text: string | undefined): number | undefined {
+  if (text === undefined) return waits.usual
+  return /^\d{1,6}$/.test(text) ? Math.min(Number(text), waits.most) : undefined
 }

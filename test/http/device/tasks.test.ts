@@ -76,13 +76,11 @@ test('HEAD 204: gives out nothing', async () => {
 test('401 credential_invalid for a credential that is missing, of another form, unknown, or an ended one', async () => {
   const { node } = await site()
   assert.is(await codeOf(Promise.resolve(desk.app.request('/v1/tasks'))), '401 credential_invalid')
-  for (const bad of ['x', 'x'.repeat(43), `${node.credential}x`]) {
-    const headers = { authorization: `Bearer ${bad}` }
-    assert.is(
-      await codeOf(Promise.resolve(desk.app.request('/v1/tasks?wait=0', { headers }))),
-      '401 credential_invalid',
-    )
-  }
+  for (const bad of ['x', 'x'.repeat(43), `${node.credential}x`])
+    for (const wait of ['0', 'soon']) {
+      const asked = desk.app.request(`/v1/tasks?wait=${wait}`, { headers: { authorization: `Bearer ${bad}` } })
+      assert.is(await codeOf(Promise.resolve(asked)), '401 credential_invalid')
+    }
   await desk.world.db.update(enrollments).set({ endedAt: new Date() }).where(eq(enrollments.id, node.enrollmentId))
   assert.is(await codeOf(node.poll()), '401 credential_invalid')
   assert.is(await codeOf(node.tell('tsk_ ok')), '401 credential_invalid')
