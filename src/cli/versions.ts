@@ -3,7 +3,7 @@ import { readRelease } from '../mirror/release-lists.ts'
 import { readVersions } from '../services/read-versions.ts'
 import { type Command, type Io, UsageError } from './command.ts'
 import { readCommand } from './flags.ts'
-import { openStore, type Store } from './open-store.ts'
+import { openExistingStore, openStore, type Store } from './open-store.ts'
 import { recordRelease } from './record-release.ts'
 import { releaseFlags, releaseQuestion, versionArgument } from './release-sources.ts'
 
@@ -30,7 +30,7 @@ async function add(args: readonly string[], io: Io): Promise<number> {
 
 async function list(args: readonly string[], io: Io): Promise<number> {
   const { config } = readCommand(args, io, {}, [])
-  const store = await openStore(config, (message) => io.err(`rollcall: ${message}`))
+  const store = await openExistingStore(config, (message) => io.err(`rollcall: ${message}`))
   try {
     for (const line of await hashLines(store)) io.out(line)
     return 0

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -66,6 +66,14 @@ for (const [what, args, words] of [
     assert.match(end.err, words)
   })
 }
+
+test('1: a mistyped data directory is not made an installation by asking what is on record', async () => {
+  const wrong = join(folder, 'mistyped')
+  const end = await rollcall(['versions', 'list', '--data-dir', wrong])
+  assert.is(end.code, 1)
+  assert.match(end.err, /holds no database/)
+  assert.is(existsSync(wrong), false)
+})
 
 test('1: nobody is there to confirm; what was found is shown all the same', async () => {
   const end = await run('versions', 'add', version, '--from', release.directory)
