@@ -52,7 +52,7 @@ export class Pattern {
 
   private standIn([, scalar, file, fileColumns, text, columns]: RegExpExecArray): Piece | Slot {
     if (scalar !== undefined) return this.scalar(Number(scalar))
-    if (file !== undefined) return this.inBlock(fileColumns as string)(this.files.at(Number(file)) as string)
+    if (file !== undefined) return this.file(this.files.at(Number(file)) as string, fileColumns as string)
     const [index, write] = [Number(text), this.inBlock(columns as string)]
     return ({ texts }) => write(texts[index] as string)
   }
@@ -66,15 +66,24 @@ export class Pattern {
     }
   }
 
+  private file(text: string, columns: string): Piece {
+    const written = this.blockWriting(columns)(text)
+    return written.length < worthPreparing ? written : new PreparedText(written, true)
+  }
+
   private inBlock(columns: string): (text: string) => Piece {
-    if (this.writing === 'json') return this.writer('json', (text) => JSON.stringify(text).slice(1, -1))
+    return this.writer(this.writing === 'json' ? 'json' : columns, this.blockWriting(columns))
+  }
+
+  private blockWriting(columns: string): (text: string) => string {
+    if (this.writing === 'json') return (text) => JSON.stringify(text).slice(1, -1)
     const margin = `\n${' '.repeat(Number(columns))}`
-    return this.writer(columns, (text) => (text.includes('\n') ? text.replace(/\n(?=[^\n])/g, margin) : text))
+    return (text) => (text.includes('\n') ? text.replace(/\n(?=[^\n])/g, margin) : text)
   }
 
   /** A way to write texts, of which long ones are prepared: they are rarely one device's own. */
   private writer(name: string, write: (text: string) => string): (text: string) => Piece {
-    const prepared = this.prepared.get(name) ?? new PreparedTexts(write)
+    const prepared = this.prepared.get(name) ?? new PreparedTexts(write, (text) => this.files.isUrl(text))
     this.prepared.set(name, prepared)
     return (text) => (text.length < worthPreparing ? write(text) : prepared.of(text))
   }

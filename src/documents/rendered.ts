@@ -1,10 +1,13 @@
 import { storedBlocks } from './packed.ts'
-import { PreparedText } from './prepared-text.ts'
+import { PreparedText, type SharedPart } from './prepared-text.ts'
 
 export type ContentType = 'text/cloud-config' | 'application/vnd.coreos.ignition+json;version=3.3.0'
 
 /** A part of a document: its own text, or one that was prepared for many. */
 export type Piece = string | PreparedText
+
+/** A document as blocks of raw deflate: its own, and between them a file of ours, if it holds one. */
+export type Packed = { before: Buffer[]; shared: SharedPart | undefined; after: Buffer[] }
 
 /** One device's document. */
 export class RenderedDocument {
@@ -29,7 +32,11 @@ export class RenderedDocument {
   }
 
   /** The bytes as blocks of raw deflate, none of them the last (packed.ts): only what is the document's own is not packed. */
-  packed(): Buffer[] {
-    return this.parts.flatMap((part) => (part instanceof PreparedText ? [part.packed] : storedBlocks(part)))
+  packed(): Packed {
+    const ours = this.parts.find((part) => part instanceof PreparedText && part.isOurs) as PreparedText | undefined
+    const at = ours ? this.parts.indexOf(ours) : this.parts.length
+    const blocks = (parts: typeof this.parts) =>
+      parts.flatMap((part) => (part instanceof PreparedText ? [part.packed] : storedBlocks(part)))
+    return { before: blocks(this.parts.slice(0, at)), shared: ours?.shared, after: blocks(this.parts.slice(at + 1)) }
   }
 }

@@ -64,6 +64,11 @@ export class TemplateFiles {
     })
   }
 
+  /** Whether a text is what `url` made of a file. */
+  isUrl(text: string): boolean {
+    return [...this.urls.values()].includes(text)
+  }
+
   /** A file's whole text as data URL, made once; undefined if the text is not one file's mark. */
   url(text: string): string | undefined {
     const index = /^\ue001(\d+)\ue001\n$/.exec(text)?.[1]

@@ -85,7 +85,8 @@ function isRetry({ now }: EnrollDeps, row: ClaimRow): boolean {
 
 function retry({ vault }: EnrollDeps, row: ClaimRow): EnrollAnswer {
   const enrollment = row.enrollment_id as string
-  const { body } = openDocument(vault, enrollment, row.document_sealed as Uint8Array)
+  const stored = { sealed: row.document_sealed as Uint8Array, shared: row.document_shared }
+  const { body } = openDocument(vault, enrollment, stored)
   return { body, contentType: row.document_type as string, enrollment, digest: row.document_digest as string }
 }
 

@@ -54,6 +54,7 @@ export function mintEnrollment(
     digest: sha256(rendered.bytes),
   }
   const joinExpiresAt = now + profile.spec.join_ttl
+  const kept = sealDocument(deps.vault, id, secretive(documentInput), rendered)
   const enrollment: NewEnrollment = {
     device_id: row.device_id,
     device_version: row.device_version,
@@ -70,7 +71,8 @@ export function mintEnrollment(
     at: now,
     document_type: answer.contentType,
     document_digest: answer.digest,
-    document_sealed: base64(sealDocument(deps.vault, id, secretive(documentInput), rendered)),
+    document_sealed: base64(kept.sealed),
+    document_shared: kept.shared,
     join_hash: sha256(secrets.join),
     join_sealed: role === 'agent' ? base64(deps.vault.seal(joinPlace(id), secrets.join)) : null,
     ...publication(deps, id, cluster.id, secrets.join, joinExpiresAt),

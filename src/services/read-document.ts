@@ -21,13 +21,14 @@ export async function readDocument(context: Context, serial: string) {
   const last = found && (await lastDocument(db, found.device.id))
   if (!last) throw new AppError('not_found')
   const { device } = found
+  const { documentSealed: sealed, documentShared: shared } = last
   const revision = await findRevision(db, last.profileId, last.profileRevision)
   return {
     enrollment: last.id,
     created_at: seconds(last.createdAt),
     content_type: last.documentType,
     digest: last.documentDigest,
-    document: last.documentSealed ? redactor(context)(last.id, last.documentSealed) : last.documentRedacted,
+    document: sealed ? redactor(context)(last.id, { sealed, shared }) : last.documentRedacted,
     why: {
       profile: found.profile,
       profile_revision: last.profileRevision,

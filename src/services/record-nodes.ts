@@ -117,7 +117,7 @@ async function moveDevices(
       device_id: device.device_id,
       state: nextState(device.state as DeviceState, eventOf(device, isReady)),
       ready: isReady,
-      redacted: device.document_sealed && redacted(context, device.enrollment_id, device.document_sealed),
+      redacted: redacted(context, device),
     }
   })
   await writeSeenDevices(tx, changes, at)
@@ -130,9 +130,10 @@ function eventOf({ state, observed }: SeenDevice, ready: boolean): DeviceEvent {
   return state === 'ready' && !observed ? 'unready' : 'join'
 }
 
-function redacted(context: Context, enrollmentId: string, sealed: Uint8Array): string | null {
+function redacted(context: Context, { enrollment_id: enrollmentId, ...device }: SeenDevice): string | null {
+  const { document_sealed: sealed, document_shared: shared } = device
   try {
-    return redactor(context)(enrollmentId, sealed)
+    return sealed && redactor(context)(enrollmentId, { sealed, shared })
   } catch (error) {
     context.log.error({ err: error, enrollment: enrollmentId }, 'no redacted copy kept')
     return null

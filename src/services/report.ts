@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { AppError } from '../errors.ts'
 import { readReport } from '../roll/report.ts'
 import { insertReports, isReportToken, keepRedacted, type NewReport, type ReportRow } from '../store/report.ts'
+import type { StoredDocument } from '../store/shared-parts.ts'
 import { batcher } from './batch.ts'
 import type { Context } from './context.ts'
 import { isRowError } from './row-error.ts'
@@ -14,7 +15,7 @@ const storm = { max: 256, inFlight: 2 } as const
 
 export type ReportDeps = Pick<Context, 'sql' | 'now' | 'log'> & {
   /** Makes the redacted copy of a document whose sealed copy was just wiped. */
-  redact: (enrollmentId: string, sealed: Uint8Array) => string
+  redact: (enrollmentId: string, stored: StoredDocument) => string
   /** Counts reports over the cap. */
   dropped?: () => void
 }
@@ -37,7 +38,8 @@ export function reporter(deps: ReportDeps): (token: string, body: string) => Pro
     const row = await insert({ ...report, report_hash, at: deps.now() })
     if (!row) throw new AppError('not_found')
     if (!row.kept) deps.dropped?.()
-    if (row.document_sealed) await keepRedactedCopy(deps, row.enrollment_id, row.document_sealed)
+    const { document_sealed: sealed, document_shared: shared } = row
+    if (sealed) await keepRedactedCopy(deps, row.enrollment_id, { sealed, shared })
   }
 }
 
@@ -48,9 +50,9 @@ async function refuse(deps: ReportDeps, reportHash: string): Promise<never> {
 }
 
 /** The wipe is committed with the report; its redacted successor is not worth failing a report for. */
-async function keepRedactedCopy(deps: ReportDeps, enrollmentId: string, sealed: Uint8Array): Promise<void> {
+async function keepRedactedCopy(deps: ReportDeps, enrollmentId: string, stored: StoredDocument): Promise<void> {
   try {
-    await keepRedacted(deps.sql, enrollmentId, deps.redact(enrollmentId, sealed))
+    await keepRedacted(deps.sql, enrollmentId, deps.redact(enrollmentId, stored))
   } catch (error) {
     deps.log.error({ err: { message: (error as Error).message }, enrollment: enrollmentId }, 'no redacted copy kept')
   }

@@ -1,4 +1,5 @@
 import type { Sql } from 'postgres'
+import type { SharedPart } from '../documents/prepared-text.ts'
 import type { Assurance } from '../documents/profile.ts'
 import type { PublicJwk } from '../identity/jwk.ts'
 
@@ -44,6 +45,7 @@ export type ClaimRow = {
   document_type: string | null
   document_digest: string | null
   document_sealed: Uint8Array | null
+  document_shared: Uint8Array | null
 }
 
 // `unnest` instead of `any`: the row number survives, so results map to claims by number, never by key.
@@ -56,7 +58,9 @@ select q.n::int, d.id as device_id, d.serial, d.state, d.version as device_versi
   e.applied_at is not null as applied, e.joined_at is not null and not d.must_rejoin as joined,
   coalesce(e.claim_hash = decode(q.claim_hash, 'hex'), false) as same_claim,
   e.document_type, e.document_digest,
-  case when e.claim_hash = decode(q.claim_hash, 'hex') then e.document_sealed end as document_sealed
+  case when e.claim_hash = decode(q.claim_hash, 'hex') then e.document_sealed end as document_sealed,
+  case when e.claim_hash = decode(q.claim_hash, 'hex') then
+    (select p.packed from shared_parts p where p.hash = e.document_shared) end as document_shared
 from unnest($1::text[], $2::text[], $3::text[]) with ordinality as q(serial_key, claim_hash, nonce, n)
 join devices d on d.serial_key = q.serial_key
 join profiles p on p.id = d.profile_id
@@ -93,6 +97,8 @@ export type NewEnrollment = {
   document_type: string
   document_digest: string
   document_sealed: string
+  /** What the sealed document lacks; written once for all that name it */
+  document_shared: SharedPart | null
   join_hash: string
   join_sealed: string | null
   join_expires_at: number
@@ -120,7 +126,7 @@ with input as (
   select i.*, to_timestamp(i.at) as time from json_to_recordset($1::text::json) as i(
     n int, device_id text, device_version int, enrollment_id text, cluster_id text, profile_id text, profile_revision int,
     role text, hostname text, assurance text, thumbprint text, claim_hash text, nonce text, at float8,
-    document_type text, document_digest text, document_sealed text, join_hash text, join_sealed text, join_expires_at float8,
+    document_type text, document_digest text, document_sealed text, document_shared text, join_hash text, join_sealed text, join_expires_at float8,
     join_token_id text, task_id text, task_sealed text, report_hash text, report_expires_at float8, node_hash text,
     sole_server_of text, resets_cluster bool, ends text, events json)
   where i.n between 0 and 1000000
@@ -132,6 +138,10 @@ with input as (
 ), redeemed as (
   insert into redeemed_nonces (nonce, used_in, redeemed_at)
   select nonce, decode(claim_hash, 'hex'), time from moved returning 1
+), shared as (
+  insert into shared_parts (hash, packed)
+  select decode(hash, 'hex'), decode(packed, 'base64') from json_to_recordset($2::text::json) as p(hash text, packed text)
+  on conflict do nothing returning 1
 )`
 
 // Most devices enrol for the first time, and an empty table's statistics make the planner read all of it later on.
@@ -143,11 +153,11 @@ const ended = `, ended as (
 
 const enrolled = `, enrolled as (
   insert into enrollments (id, device_id, cluster_id, profile_id, profile_revision, role, hostname, assurance, thumbprint,
-    claim_hash, created_at, document_type, document_digest, document_sealed, join_hash, join_sealed, join_expires_at,
+    claim_hash, created_at, document_type, document_digest, document_sealed, document_shared, join_hash, join_sealed, join_expires_at,
     join_token_id, report_hash, report_expires_at, node_hash)
   select enrollment_id, device_id, cluster_id, profile_id, profile_revision, role, hostname, assurance, thumbprint,
     decode(claim_hash, 'hex'), time, document_type, document_digest,
-    decode(document_sealed, 'base64'), decode(join_hash, 'hex'), decode(join_sealed, 'base64'),
+    decode(document_sealed, 'base64'), decode(document_shared, 'hex'), decode(join_hash, 'hex'), decode(join_sealed, 'base64'),
     to_timestamp(join_expires_at), join_token_id, decode(report_hash, 'hex'), to_timestamp(report_expires_at),
     decode(node_hash, 'hex')
   from moved`
@@ -203,10 +213,13 @@ const write = (ends: boolean, resets: boolean) =>
  * @throws PostgresError 23505 when a nonce or a sole server's place is taken; then nothing of the whole run is written
  */
 export async function writeEnrollments(sql: Sql, enrollments: readonly NewEnrollment[]): Promise<boolean[]> {
-  const input = JSON.stringify(enrollments.map((e, n) => ({ n, ...e })))
+  const input = JSON.stringify(
+    enrollments.map((e, n) => ({ n, ...e, document_shared: e.document_shared?.hash ?? null })),
+  )
+  const shared = JSON.stringify([...new Set(enrollments.flatMap((e) => e.document_shared ?? []))])
   const ends = enrollments.some((e) => e.ends !== null)
   const resets = enrollments.some((e) => e.resets_cluster)
-  const rows = await sql.unsafe<{ n: number }[]>(write(ends, resets), [input], { prepare: true })
+  const rows = await sql.unsafe<{ n: number }[]>(write(ends, resets), [input, shared], { prepare: true })
   const written = enrollments.map(() => false)
   for (const { n } of rows) written[n] = true
   return written

@@ -2,6 +2,7 @@ import { desc, eq, inArray, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
 import { clusters } from './declared-schema.ts'
 import { enrollments } from './schema.ts'
+import { sharedPart } from './shared-parts.ts'
 
 const shown = {
   id: enrollments.id,
@@ -62,6 +63,7 @@ export async function lastDocument(db: Drizzle, deviceId: string) {
       documentType: enrollments.documentType,
       documentDigest: enrollments.documentDigest,
       documentSealed: enrollments.documentSealed,
+      documentShared: sharedPart,
       documentRedacted: enrollments.documentRedacted,
     })
     .from(enrollments)

@@ -90,6 +90,7 @@ export type SeenDevice = {
   joined: boolean
   ready: boolean
   document_sealed: Uint8Array | null
+  document_shared: Uint8Array | null
   /** An agent's join token that is still to be deleted */
   token_id: string | null
 }
@@ -102,6 +103,7 @@ export async function lockSeenDevices(tx: Drizzle, moves: readonly NodeMove[]): 
   const rows = await tx.execute(raw`
     select e.id as enrollment_id, e.device_id, d.state, e.observed, e.joined_at is not null as joined,
       e.ready_at is not null as ready, e.document_sealed,
+      (select p.packed from shared_parts p where p.hash = e.document_shared) as document_shared,
       case when e.join_deleted_at is null then e.join_token_id end as token_id
     from enrollments e join devices d on d.id = e.device_id
     where e.id = any(${enrollments}::text[]) and e.ended_at is null order by e.id for update of e`)

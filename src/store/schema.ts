@@ -118,6 +118,8 @@ export const enrollments = pgTable(
     documentDigest: text().notNull(),
     /** Sealed; wiped when the device applied it or the enrollment ended. */
     documentSealed: bytea(),
+    /** Which of `shared_parts` it lacks; no foreign key, since each claim would lock the one row that all name. */
+    documentShared: bytea(),
     /** With placeholders for secrets; written when the sealed copy is wiped. */
     documentRedacted: text(),
     /** Server: hash of the ticket. Agent: hash of the K3s token. */
@@ -161,6 +163,17 @@ export const enrollments = pgTable(
       .where(sql`${t.joinTokenId} is not null and ${t.joinDeletedAt} is null`),
   ],
 )
+
+/**
+ * Files of ours as documents hold them, packed: one for each release, kind of document and role, whatever many documents do. Not secret, never changed, never
+ * deleted.
+ */
+export const sharedParts = pgTable('shared_parts', {
+  /** SHA-256 of `packed` */
+  hash: bytea().primaryKey(),
+  /** Blocks of raw deflate */
+  packed: bytea().notNull(),
+})
 
 /** A nonce serves once; the primary key enforces it. Swept when no clock could still accept the nonce. */
 export const redeemedNonces = pgTable(

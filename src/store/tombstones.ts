@@ -2,13 +2,14 @@ import { and, eq, isNotNull, isNull, sql } from 'drizzle-orm'
 import type { Drizzle } from './database.ts'
 import { clusters } from './declared-schema.ts'
 import { enrollments } from './schema.ts'
+import { type StoredDocument, sharedPart } from './shared-parts.ts'
 
 /** The live enrollment, locked, with its document for the redacted copy. */
 export type LiveEnrollment = {
   id: string
   clusterId: string
   role: string
-  documentSealed: Uint8Array | null
+  document: StoredDocument | undefined
   redeemedAt: Date | null
   joinedAt: Date | null
 }
@@ -19,14 +20,17 @@ export async function lockLiveEnrollment(tx: Drizzle, deviceId: string): Promise
       id: enrollments.id,
       clusterId: enrollments.clusterId,
       role: enrollments.role,
-      documentSealed: enrollments.documentSealed,
+      sealed: enrollments.documentSealed,
+      shared: sharedPart,
       redeemedAt: enrollments.redeemedAt,
       joinedAt: enrollments.joinedAt,
     })
     .from(enrollments)
     .where(and(eq(enrollments.deviceId, deviceId), isNull(enrollments.endedAt)))
     .for('update')
-  return row
+  if (!row) return undefined
+  const { sealed, shared, ...live } = row
+  return { ...live, document: sealed ? { sealed, shared } : undefined }
 }
 
 /** Why an enrollment ended; a fresh claim's is `replaced`. */

@@ -69,10 +69,12 @@ ${statements.select
   .replace('$2::text[]', "array[repeat('0', 64)]")
   .replace('$3::text[]', "array['nonce-' || (:u)::text]")}
 \\gset r_
-${statements.write.replace(
-  '$1::text::json',
-  "replace(replace(replace((:input)::text, '@u', (:u)::text), '@n', (:n)::text), '@v', (:r_device_version)::text)::json",
-)};
+${statements.write
+  .replace('$2::text::json', "'[]'::json")
+  .replace(
+    '$1::text::json',
+    "replace(replace(replace((:input)::text, '@u', (:u)::text), '@n', (:n)::text), '@v', (:r_device_version)::text)::json",
+  )};
 `
 
 function enrollment(documentBytes: number) {
@@ -96,6 +98,7 @@ function enrollment(documentBytes: number) {
     document_type: 'text/cloud-config',
     document_digest: 'ab'.repeat(32),
     document_sealed: Buffer.alloc(documentBytes, 'x').toString('base64'),
+    document_shared: '00'.repeat(32),
     join_hash: hash('2'),
     join_sealed: Buffer.alloc(120, 'x').toString('base64'),
     join_expires_at: 1_795_399_847,

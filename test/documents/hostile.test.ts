@@ -5,12 +5,12 @@ import * as assert from 'uvu/assert'
 import YAML from 'yaml'
 import { compileDocument } from '../../src/documents/compile.ts'
 import type { DocumentInput } from '../../src/documents/input.ts'
-import { lastBlock } from '../../src/documents/packed.ts'
 import { type Builtin, roles } from '../../src/documents/profile.ts'
 import { suite } from '../suite.ts'
 import { hostile, nearlyTame } from './hostile.ts'
 import { builtins, documents, partsOf, script, systems } from './parts.ts'
 import { placeRoot } from './place.ts'
+import { wholeRow } from './whole-row.ts'
 
 /** Every text that a document can be given, hostile; what only Rollcall itself writes (paths, units, roles, architectures) stays. */
 const inputOf = (base: DocumentInput, text: fc.Arbitrary<string>) =>
@@ -121,7 +121,7 @@ for (const system of systems) {
         fc.property(likely, (input) => {
           const through = document.render(input)
           assert.is(through.body, document.renderWhole(input).body)
-          assert.ok(inflateRawSync(Buffer.concat([...through.packed(), lastBlock])).equals(through.bytes))
+          assert.ok(inflateRawSync(wholeRow(through.packed())).equals(through.bytes))
         }),
         { numRuns: 200 },
       )

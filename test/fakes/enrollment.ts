@@ -19,7 +19,7 @@ export async function addEnrollment(world: World, serial: string, change: Live =
   const { state = 'enrolled', role = 'agent', joined, redeemed, sole, document = '#cloud-config\n{}\n' } = change
   const id = newId('enr', world.now(), world.random(12))
   const rendered = new RenderedDocument('text/cloud-config', [document])
-  const sealed = sealDocument(world.vault, id, inputOf(), rendered)
+  const { sealed } = sealDocument(world.vault, id, inputOf(), rendered)
   const now = world.now()
   await world.sql`
     insert into enrollments (id, device_id, cluster_id, profile_id, profile_revision, role, hostname, assurance, claim_hash, created_at,

@@ -66,6 +66,20 @@ test('answers the byte-identical retry with the same bytes for 120 s, from one e
   assert.is((await problemOf(await desk.claim(claim))).code, 'claim_replayed')
 })
 
+test("keeps the node's script once for all devices, beside what is each one's own", async () => {
+  const boxes = await Promise.all(Array.from({ length: 5 }, () => newDevice()))
+  const claims = await Promise.all(boxes.map(async ({ device }) => device.claim(await desk.nonce())))
+  const first = await Promise.all(claims.map((claim) => desk.claim(claim).then((answer) => answer.text())))
+  const rows = await desk.world
+    .sql`select p.packed, e.document_sealed from enrollments e join shared_parts p on p.hash = e.document_shared
+    where e.device_id = any(${boxes.map(({ id }) => id)})`
+  assert.is(rows.length, 5)
+  assert.is(new Set(rows.map(({ packed }) => packed.toString('hex'))).size, 1)
+  for (const { packed, document_sealed } of rows) assert.ok(document_sealed.length < packed.length)
+  const again = await Promise.all(claims.map((claim) => desk.claim(claim).then((answer) => answer.text())))
+  assert.equal(again, first)
+})
+
 test('serves a retry with a nonce that is too old for anything else', async () => {
   const { device } = await newDevice()
   const claim = device.claim(await desk.nonce())
