@@ -10,7 +10,8 @@ usage='usage: client.sh identity                  print this machine as one line
        client.sh claim [--out FILE]       wait for the document (default /run/rollcall/user-data)
        client.sh ignition --out FILE      wait for an Ignition document; FILE also brings this machine'\''s key
        client.sh check                    set aside what another machine left on this disk
-       client.sh apply                    forget the document and restart, to claim again'
+       client.sh apply                    claim again, for a document in the place of the one that was applied
+       client.sh place                    put the files of that document in place, where Ignition made the system'
 
 STATE=${ROLLCALL_STATE:-/var/lib/rollcall}
 RUN=${ROLLCALL_RUN:-/run/rollcall}
@@ -20,6 +21,7 @@ NET=${ROLLCALL_NET:-/sys/class/net}
 CONSOLE=${ROLLCALL_CONSOLE-/dev/console}
 SLOW=${ROLLCALL_SLOW:-60}
 KEY=$STATE/device.key
+ROOT=${ROLLCALL_ROOT-}
 AGENT=rollcall-client/1
 
 # >>> the same in client.sh and rollcall-node.sh
@@ -383,6 +385,19 @@ claim() {
 
 data_url() { printf 'data:;base64,%s' "$(openssl base64 -A <"$1")"; }
 
+shell_quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
+
+# What the installed system claims again with, should it have to.
+client_env() {
+  for name in URL PIN AUDIENCE SERIAL; do
+    eval "value=\$ROLLCALL_$name"
+    [ -z "$value" ] || printf 'ROLLCALL_%s=%s\n' "$name" "$(shell_quoted "$value")"
+  done
+}
+
+# One file of an Ignition config: path, mode, what holds its contents.
+ignition_file() { printf '{"path":"%s","mode":%s,"overwrite":true,"contents":{"source":"%s"}}' "$1" "$2" "$(data_url "$3")"; }
+
 ignition() {
   server_settings
   while claim_document && [ "$(media_type)" != application/vnd.coreos.ignition+json ]; do
@@ -390,23 +405,247 @@ ignition() {
     pause "$SLOW"
   done
   version=$(header content-type | sed -n 's/.*version=\([0-9.]*\).*/\1/p')
+  client_env >"$W/env"
   {
     printf '{"ignition":{"version":"%s","config":{"merge":[{"source":"%s"}]}},' "${version:-3.3.0}" "$(data_url "$W/body")"
     printf '"storage":{"directories":[{"path":"/var/lib/rollcall","mode":448}],"files":['
-    printf '{"path":"/var/lib/rollcall/device.key","mode":384,"overwrite":true,"contents":{"source":"%s"}},' "$(data_url "$KEY")"
-    printf '{"path":"/var/lib/rollcall/device.bind","mode":384,"overwrite":true,"contents":{"source":"%s"}}]}}\n' "$(data_url "$STATE/device.bind")"
+    ignition_file /var/lib/rollcall/device.key 384 "$KEY" && printf ,
+    ignition_file /var/lib/rollcall/device.bind 384 "$STATE/device.bind" && printf ,
+    # Not where $0 is no file, e.g. with the client on standard input: such a system cannot claim again.
+    ! grep -qs "^AGENT=$AGENT\$" "$0" || { ignition_file /var/lib/rollcall/client.sh 448 "$0" && printf ,; }
+    ignition_file /etc/rollcall/client.env 420 "$W/env" && printf ']}}\n'
   } | keep "$1" || die 1 "cannot write $1"
   header rollcall-enrollment | keep "$RUN/enrollment"
   say "the document is here ($(header rollcall-enrollment)); it goes into $1"
 }
 
+# --- claiming again -------------------------------------------------------------------------------------------------
+
 apply() {
-  [ -e "${ROLLCALL_SEED:-/var/lib/cloud/seed/nocloud}/user-data" ] ||
-    die 1 'this system was not made from a Rollcall seed, so a restart would not make it claim again: install it anew'
-  rm -rf "$STATE/applied" "$STATE/steps" "$STATE/reports" || die 1 "cannot write to $STATE"
+  if [ -e "${ROLLCALL_SEED:-/var/lib/cloud/seed/nocloud}/user-data" ]; then
+    rm -rf "$STATE/applied" "$STATE/steps" "$STATE/reports" || die 1 "cannot write to $STATE"
+    sync
+    say 'restarting, to call in again'
+    ${ROLLCALL_RESTART:-systemctl reboot}
+  elif [ -s "$KEY" ] && [ -s "$ROOT/etc/rollcall/install.env" ]; then
+    find_identity
+    prepare
+  else
+    die 1 'this system has neither a Rollcall seed nor a key of its own, so it cannot claim again: install it anew'
+  fi
+}
+
+# For a system that Ignition installed, and installs no more. Of a new document it needs what belongs to the enrollment; that waits in $STATE/next until
+# rollcall-node starts again and has it put in place. Before the list of it is complete nothing has changed; from then on the new document counts.
+prepare() {
+  next=$STATE/next report_url='' found=' ' install='' count=0
+  server_settings
+  claim_document
+  [ "$(media_type)" = application/vnd.coreos.ignition+json ] || refuse "the server gave $(media_type), and this system was installed by Ignition"
+  json_lines <"$W/body" >"$W/lines" || refuse 'the document is not the JSON that this machine can read'
+  files_of_enrollment <"$W/lines" >"$W/files" || refuse "$(tail -n 1 "$W/files")"
+  rm -rf "$next"
+  mkdir "$next" || die 1 "cannot write to $STATE"
+  while read -r mode path content; do
+    count=$((count + 1))
+    unpack "$next/$count"
+    echo "$mode $count $path"
+  done <"$W/files" >"$W/list"
+  check_files
   sync
-  say 'restarting, to call in again'
-  ${ROLLCALL_RESTART:-systemctl reboot}
+  keep "$next/complete" <"$W/list" || die 1 "cannot write to $STATE"
+  say "the document is here ($(header rollcall-enrollment)); rollcall-install.service goes on with it when it starts again"
+}
+
+# Puts the files of the new document in place, if all of them are there. After a power cut all of it is done again.
+place() {
+  list=$STATE/next/complete
+  if [ -s "$list" ]; then
+    # What another enrollment left here must not start with this one's configuration. One by one: systemctl does nothing at all when one is not there.
+    for verb in disable stop; do
+      for unit in k3s k3s-agent rollcall-node; do systemctl "$verb" "$unit"; done
+    done >/dev/null 2>&1
+    rm -f "$RUN/enrollment" "$STATE/enabled" "$STATE/k3s.source" "$ROOT/etc/rollcall/k3s.env"
+    ! grep -qsx "# Rollcall's" "$ROOT/etc/rancher/k3s/registries.yaml" || rm -f "$ROOT/etc/rancher/k3s/registries.yaml"
+    while read -r mode name file; do
+      place_file "$STATE/next/$name" "$mode" "$file" || die 1 "cannot write $file"
+    done <"$list"
+    sync
+    rm -f "$list" || die 1 "cannot write to $STATE"
+    sync
+    say 'the new document is in place'
+  fi
+  rm -rf "$STATE/next" || die 1 "cannot write to $STATE"
+}
+
+place_file() {
+  (umask 022 && mkdir -p "${3%/*}") && cat "$1" >"$3.new" && chmod "$2" "$3.new" && { sync "$3.new" 2>/dev/null || sync; } && mv -f "$3.new" "$3"
+}
+
+# One file into $1, by the line that was read. K3s itself is only noted, and brought by rollcall-node.
+unpack() {
+  if [ "$mode" = k3s ]; then
+    echo "$path $content" >"$1" || die 1 "cannot write to $STATE"
+    mode=0600 path=$STATE/k3s.source
+    return
+  fi
+  printf %s "$content" | openssl base64 -d -A >"$1" 2>"$W/why"
+  [ "$(openssl base64 -A <"$1")" = "$content" ] || refuse "what the document has for $path cannot be read"
+  found="$found$path "
+  case $path in
+    /etc/rollcall/install.env) install=$1 ;;
+    /etc/rollcall/node.env) report_url=$(said_by "$1" ROLLCALL_REPORT) ;;
+  esac
+  path=$ROOT$path
+}
+
+# A document that is whole, of this claim, and for a system like this one: its units stay as they are.
+check_files() {
+  for file in rollcall/install.env rollcall/node.env rancher/k3s/config.yaml; do
+    case $found in *" /etc/$file "*) ;; *) refuse "the document has no /etc/$file" ;; esac
+  done
+  [ "$(kind_of "$install")" = "$(kind_of "$ROOT/etc/rollcall/install.env")" ] ||
+    refuse "the document is for another kind of system ($(kind_of "$install")) than this one ($(kind_of "$ROOT/etc/rollcall/install.env"))"
+  case $(kind_of "$install")/$found in *' agent '*/*' /etc/rancher/k3s/token '* | *' server '*) ;; *) refuse 'the document has no token' ;; esac
+  [ "$(said_by "$install" ROLLCALL_ENROLLMENT)" = "$(header rollcall-enrollment)" ] || refuse 'the document is that of another enrollment'
+}
+
+# What variable $2 is by the file of settings $1.
+# shellcheck source=/dev/null
+said_by() { (unset "$2" && . "$1" && eval "echo \"\${$2-}\""); }
+
+kind_of() { echo "$(said_by "$1" ROLLCALL_OS) $(said_by "$1" ROLLCALL_ROLE) $([ -z "$(said_by "$1" ROLLCALL_CONTAINER)" ] || echo 'in a container')"; }
+
+# The new enrollment has replaced the old one, whose reports nobody takes any more: the timeline hears of it by the new one, if it is known.
+refuse() {
+  rm -rf "$next"
+  case $report_url in
+    *[!A-Za-z0-9:/._~%-]* | '') ;;
+    *)
+      printf '{"step":"document.applied","result":"fail","detail":"%s"}' "$(json "$1; install it anew")" >"$W/report"
+      call -H 'Content-Type: application/json' --data-binary @"$W/report" -K - <<END
+url = "$report_url"
+END
+      ;;
+  esac
+  die 1 "$1. Nothing was changed. Install this system anew"
+}
+
+# JSON as one line a value: where it stands, a tab, the value; a text begins with a quote and ends without one. Such a machine has no program for JSON.
+# Quotes part the records, so every other record is a text or, where a backslash precedes its quote, a piece of one; with a line end after it, a quote at
+# the end begins one too. Fails at what is no JSON, and at what no document of ours has: fractions, member names that are not plain, a member twice.
+json_lines() {
+  { cat && echo; } | tr '\000' '\001' | awk '
+    function bad() { failed = 1; exit 1 }
+    function place(  i, path) { for (i = 1; i <= depth; i++) path = path "." at[i]; return path }
+    function value(text) {
+      if (state != "value" && state != "first") bad()
+      print place() "\t" text
+      state = depth ? "after" : "end"
+    }
+    function open(kind) {
+      if (state != "value" && state != "first") bad()
+      kinds[++depth] = kind
+      at[depth] = 0
+      state = kind == "{" ? "member" : "first"
+    }
+    function shut(kind) {
+      if (!depth || kinds[depth] != kind || (state != "after" && state != "member" && state != "first")) bad()
+      state = --depth ? "after" : "end"
+    }
+    function comma() {
+      if (state != "after") bad()
+      if (kinds[depth] == "[") at[depth]++
+      state = kinds[depth] == "[" ? "value" : "name"
+    }
+    function quoted(text,  rest) {
+      rest = text
+      if (index(text, "\\")) gsub(/\\(["\\\/bfnrt]|u[0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f])/, "", rest)
+      if (rest ~ /[\001-\037\\]/) bad()
+      if (state != "name" && state != "member") { value("\"" text); return }
+      if (text !~ /^[A-Za-z][A-Za-z0-9]*$/) bad()
+      at[depth] = text
+      if (place() in seen) bad()
+      seen[place()] = 1
+      state = "colon"
+    }
+    function bare(text,  c) {
+      while (text != "") {
+        c = substr(text, 1, 1)
+        if (match(text, /^(true|false|null|0|-?[1-9][0-9]*)/)) { value(substr(text, 1, RLENGTH)); text = substr(text, RLENGTH + 1); continue }
+        if (c == "{" || c == "[") open(c)
+        else if (c == "}") shut("{")
+        else if (c == "]") shut("[")
+        else if (c == ",") comma()
+        else if (c == ":" && state == "colon") state = "value"
+        else if (c != " " && c != "\t" && c != "\r" && c != "\n") bad()
+        text = substr(text, 2)
+      }
+    }
+    BEGIN { RS = "\""; state = "value" }
+    !inside { bare($0); inside = 1; text = ""; next }
+    { text = text $0 }
+    match($0, /\\+$/) && RLENGTH % 2 { text = text "\""; next }
+    { quoted(text); inside = 0 }
+    END { if (failed || !inside || state != "end") exit 1 }'
+}
+
+# Those files of a config that belong to the enrollment, one a line: mode, path, base64; of K3s the SHA-256 and where it is. Everything else is the
+# system, which Ignition made, and stays as it is. Fails, with a sentence as last line, at what it cannot do to the letter.
+files_of_enrollment() {
+  awk '
+    function bad(text) { print text; failed = 1; exit 1 }
+    function is_k3s(path) { return path == "/usr/local/bin/k3s" || path == "/opt/bin/k3s" }
+    function ours(path) {
+      return path ~ /^\/etc\/(rollcall|rancher)\// || path ~ /^\/etc\/containers\/systemd\/k3s(-agent)?\.container$/ ||
+        path == "/usr/local/sbin/rollcall-node" || path == "/opt/bin/rollcall-node" || is_k3s(path)
+    }
+    # Members that are not known may change what the others mean.
+    function known(member, value) {
+      return member == "path" || member == "mode" || member == "overwrite" || member == "contents.source" ||
+        member == "contents.verification.hash" || ((member == "user.id" || member == "group.id") && value == 0)
+    }
+    function file(n, path,  mode, source, hash, i, count, member) {
+      count = split(members[n], member, " ")
+      for (i = 1; i <= count; i++) if (!known(member[i], got[n, member[i]])) bad("the document says " member[i] " of " path ", which this machine cannot do")
+      mode = got[n, "mode"]
+      source = substr(got[n, "contents.source"], 2)
+      hash = substr(got[n, "contents.verification.hash"], 2)
+      if (path !~ /^[A-Za-z0-9.\/_-]+$/ || mode !~ /^[0-9]+$/ || mode + 0 > 511) bad("path and mode of " path " are not what this machine expects")
+      if (source ~ /^data:[^,]*;base64,[A-Za-z0-9+\/]*=*$/ && hash == "") {
+        printf "%04o %s %s\n", mode, path, substr(source, index(source, ",") + 1)
+      } else if (is_k3s(path) && source ~ /^https?:\/\/[!-~]+$/ && (hash == "" || (hash ~ /^sha256-[0-9a-f]+$/ && length(hash) == 71))) {
+        print "k3s", hash == "" ? "-" : substr(hash, 8), source
+      } else bad("the document has " path " in a form that this machine cannot read")
+    }
+    BEGIN { FS = "\t"; last = -1 }
+    $2 == "null" { next }
+    $1 == ".ignition.version" { version = $2 }
+    $1 ~ /^\.ignition\.config\./ { bad("the document has parts that are elsewhere") }
+    $1 ~ /^\.storage\.(files|directories|links)\.[0-9]+\.path$/ {
+      path = substr($2, 2)
+      if ($2 !~ /^"\// || path ~ /\\/ || path ~ /\/\.?\.?(\/|$)/) bad("the document has a path that is not clean")
+      if (path in seen) bad("the document has " path " twice")
+      seen[path] = 1
+      if ($1 !~ /^\.storage\.files/ && ours(path)) bad("the document has " path ", which is no file")
+    }
+    $1 ~ /^\.storage\.files\.[0-9]+\./ {
+      split($1, part, ".")
+      n = part[4]
+      member = substr($1, length(".storage.files..") + length(n) + 1)
+      members[n] = members[n] " " member
+      got[n, member] = $2
+      last = n
+    }
+    END {
+      if (failed) exit 1
+      if (version !~ /^"3\.[0-9]+\.[0-9]+$/) bad("the document is of a version of Ignition that this machine does not know")
+      for (n = 0; n <= last; n++) {
+        if (!((n, "path") in got)) bad("the document has a file without a path")
+        path = substr(got[n, "path"], 2)
+        if (ours(path)) file(n, path)
+      }
+    }'
 }
 
 main() {
@@ -414,12 +653,12 @@ main() {
     command -v "$tool" >/dev/null 2>&1 || die 1 "$tool is missing"
   done
   settings
-  case ${1-} in identity | claim | ignition | check | apply) command=$1 ;; *) misused ;; esac
+  case ${1-} in identity | claim | ignition | check | apply | place) command=$1 ;; *) misused ;; esac
   shift
   out=''
   case $command/$#/${1-} in
     claim/2/--out | ignition/2/--out) out=$2 ;;
-    claim/0/ | identity/0/ | check/0/ | apply/0/) ;;
+    claim/0/ | identity/0/ | check/0/ | apply/0/ | place/0/) ;;
     *) misused ;;
   esac
   # A directory that is there keeps its mode: it may be more than the client's.
@@ -428,8 +667,8 @@ main() {
   fi
   trap 'rm -rf "$W"' EXIT
   trap 'exit 130' INT TERM HUP
-  [ "$command" = apply ] || find_identity
-  case $command in identity) identity ;; claim) claim "$out" ;; ignition) ignition "$out" ;; check) ;; apply) apply ;; esac
+  case $command in apply | place) ;; *) find_identity ;; esac
+  case $command in identity) identity ;; claim) claim "$out" ;; ignition) ignition "$out" ;; check) ;; apply) apply ;; place) place ;; esac
 }
 
 main "$@"

@@ -268,7 +268,8 @@ k3s_download() {
   url='' sum=''
   eval "url=\${ROLLCALL_BINARY_URL_$arch:-} sum=\${ROLLCALL_BINARY_SHA256_$arch:-}"
   [ -z "$ROLLCALL_SCRIPT_URL" ] || download "$ROLLCALL_SCRIPT_URL" "$ROLLCALL_SCRIPT_SHA256" "$STATE/install.sh" 0700 || return
-  [ -z "$url" ] || download "$url" "$sum" "$K3S" 0755 || return
+  [ ! -s "$STATE/k3s.source" ] || read -r sum url <"$STATE/k3s.source"
+  [ -z "$url" ] || download "$url" "${sum#-}" "$K3S" 0755 || return
   for one in $ROLLCALL_IMAGES; do
     url=${one#*=*=} sum=${one#*=}
     name=${url##*/}
@@ -419,14 +420,21 @@ k3s_join() {
   [ "$ROLLCALL_ROLE" = agent ] || begin_tasks
 }
 
+# Runs the client; fails where this system has none.
+client() {
+  for one in ${ROLLCALL_CLIENT:-/usr/local/sbin/rollcall-client /opt/bin/rollcall-client "$STATE/client.sh"}; do
+    [ -x "$one" ] && sh "$one" "$@" && return
+  done
+}
+
+# Ends the program: the system is restarted, or its unit is, and begins again.
 claim_again() {
   DETAIL='the join token ended; claiming again'
   report k3s.join fail "$DETAIL"
   flush
-  for client in ${ROLLCALL_CLIENT:-/usr/local/sbin/rollcall-client /opt/bin/rollcall-client}; do
-    [ ! -x "$client" ] || ! "$client" apply || exit 1
-  done
-  DETAIL='the join token ended, and this system cannot claim again by itself: install it anew'
+  export ROLLCALL_URL ROLLCALL_PIN ROLLCALL_AUDIENCE
+  ! client apply || exit 1
+  DETAIL='the join token ended, and this system cannot claim again: install it anew'
   return 1
 }
 
@@ -517,6 +525,11 @@ install() {
 # shellcheck source=templates/rollcall-server.sh
 . "${0%/*}/rollcall-server.sh"
 
+# Another document is there, or the beginning of one (client.sh, apply). It counts from now on, and may bring another version of this program.
+if [ "${1-}" = install ] && [ -e "$STATE/next" ]; then
+  client place && exec sh "$0" install
+  exit 1
+fi
 read_settings
 case ${1-} in
   install) install ;;
