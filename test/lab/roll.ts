@@ -21,7 +21,7 @@ export type Device = {
   serial: string
   state: string
   hostname: string
-  last_enrollment: { last_step: string | null; last_result: string | null; last_detail: unknown } | null
+  last_enrollment: { id: string; last_step: string | null; last_result: string | null; last_detail: unknown } | null
 }
 export type Event = { source: string; name: string; result: string | null; detail: unknown }
 
@@ -50,11 +50,12 @@ export async function fillRoll(server: Server, artifacts: Artifacts): Promise<vo
   })
   await server.ask('POST', '/clusters', { name: 'tampered', version: other.version, datastore: { kind: 'sqlite' } })
   for (const role of ['server', 'agent'] as const) {
-    const profile = (name: string, document: string, template: string) =>
-      server.ask('POST', '/profiles', { name, document, role, template: `builtin:${template}`, vars: {} })
+    const profile = (name: string, document: string, template: string, more = {}) =>
+      server.ask('POST', '/profiles', { name, document, role, template: `builtin:${template}`, vars: {}, ...more })
     await profile(role, 'cloud-init', 'debian')
     await profile(`fcos-${role}`, 'ignition', 'fcos')
     await profile(`flatcar-${role}`, 'ignition', 'flatcar')
+    if (role === 'server') await profile('fcos-brief', 'ignition', 'fcos', { join_ttl: 300 })
   }
 }
 
