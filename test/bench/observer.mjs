@@ -2,12 +2,14 @@
 // password; it starts with the second line, and stops with the third.
 import { randomBytes } from 'node:crypto'
 import { createInterface } from 'node:readline'
+import { keepHeapSmall } from '../../dist/cli/heap.js'
 import { openManaged } from '../../dist/datastore/open.js'
 import { createLog } from '../../dist/log.js'
 import { startObserver } from '../../dist/services/observer.js'
 import { openDatabase } from '../../dist/store/database.js'
 import { openVault, sealingKey } from '../../dist/store/seal.js'
 
+keepHeapSmall()
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 const { connection, sealing, key } = JSON.parse((await lines.next()).value)
 const server = { url: 'postgres://localhost/observed', connection }
