@@ -3,7 +3,8 @@ import { type ErrorHandler, Hono } from 'hono'
 import { requireToken } from './http/admin/auth.ts'
 import { adminRoutes } from './http/admin/routes.ts'
 import { assetRoutes } from './http/assets.ts'
-import { challengeShortcut, type Shortcut } from './http/device/challenge-shortcut.ts'
+import { challengeShortcut } from './http/device/challenge-shortcut.ts'
+import { pollShortcut } from './http/device/poll-shortcut.ts'
 import { deviceRoutes, serverTime } from './http/device/routes.ts'
 import { observed, refusedWhileDraining } from './http/edge.ts'
 import { toAppError } from './http/error-cause.ts'
@@ -11,6 +12,7 @@ import { healthRoutes } from './http/ops/health.ts'
 import { metricsRoutes } from './http/ops/metrics.ts'
 import { notFound, onError } from './http/problem.ts'
 import { type RequestVars, requestId } from './http/request-id.ts'
+import { firstOf, type Shortcut } from './http/shortcut.ts'
 import { issueNonce } from './identity/nonce.ts'
 import { type Operations, operationsOf } from './operations.ts'
 import { acknowledgeTasks } from './services/acknowledge-tasks.ts'
@@ -61,7 +63,10 @@ export function createApp(
   app.route('/', adminRoutes(context, tokens))
   if (context.mirror) app.route('/', assetRoutes(context.mirror))
   app.notFound(notFound(app as never))
-  return Object.assign(app as unknown as OpenAPIHono, { shortcut: challengeShortcut({ ...context, ...operations }) })
+  const edge = { ...context, ...operations }
+  return Object.assign(app as unknown as OpenAPIHono, {
+    shortcut: firstOf(challengeShortcut(edge), pollShortcut({ ...edge, polls })),
+  })
 }
 
 /** The boot listener's routes: plain HTTP, so no claim and no admin route. */

@@ -7,12 +7,12 @@ import {
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
+import { noteThrown, type Shortcut } from './http/shortcut.ts'
 
 /** An application of Hono's, whatever its types, and what answers some requests before it. */
 export type App = {
   fetch: (request: Request, env?: never) => Response | Promise<Response>
-  /** Whether it answered */
-  shortcut?: (incoming: IncomingMessage, outgoing: ServerResponse) => boolean
+  shortcut?: Shortcut
 }
 
 /** PEM. */
@@ -74,13 +74,20 @@ function lateApp() {
   return {
     listener: (incoming: IncomingMessage, outgoing: ServerResponse) => {
       // Nobody reads the body of a GET, and Node would wait for its end as long as for an import's.
-      if (incoming.method === 'GET' || incoming.method === 'HEAD') {
-        outgoing.once('finish', () => incoming.complete || incoming.socket.destroySoon())
+      if (incoming.method === 'GET' || incoming.method === 'HEAD') outgoing.on('finish', endUnread)
+      const pass = (thrown: unknown) => {
+        noteThrown(incoming, thrown)
+        void listener(incoming, outgoing)
       }
-      return ready?.shortcut?.(incoming, outgoing) || listener(incoming, outgoing)
+      return ready?.shortcut?.(incoming, outgoing, pass) || listener(incoming, outgoing)
     },
     serve,
   }
+}
+
+// One function for all: ten thousand requests wait at a time.
+function endUnread(this: ServerResponse): void {
+  if (!this.req.complete) this.req.socket.destroySoon()
 }
 
 function listen(

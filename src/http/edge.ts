@@ -30,24 +30,20 @@ export const observed = (edge: Pick<Edge, 'log' | 'metrics'>): MiddlewareHandler
     const started = performance.now()
     await next()
     const method = methods.has(c.req.method) ? c.req.method : 'OTHER'
-    const answered = accountFor(edge, { started, method, route: patternOf(c), request_id: c.get('requestId') })
-    const late = c.get('late')
-    if (late) late.answered = answered
-    else answered(c.res.status)
+    accountFor(edge, { started, method, route: patternOf(c), request_id: c.get('requestId') }, c.res.status)
   }
 }
 
 type Asked = { started: number; method: string; route: string; request_id: string }
 
-function accountFor({ log, metrics }: Pick<Edge, 'log' | 'metrics'>, { started, ...asked }: Asked) {
-  return (status: number): void => {
-    const { method, route, request_id } = asked
-    const seconds = (performance.now() - started) / 1000
-    metrics.observe({ method, route, status }, seconds)
-    const ms = Math.round(seconds * 10_000) / 10
-    const level = routine.has(route) && status < 400 ? 'debug' : 'info'
-    log[level]({ request_id, method, route, status, ms }, 'request')
-  }
+/** Logs and counts a request that was answered. */
+export function accountFor({ log, metrics }: Pick<Edge, 'log' | 'metrics'>, asked: Asked, status: number): void {
+  const { started, method, route, request_id } = asked
+  const seconds = (performance.now() - started) / 1000
+  metrics.observe({ method, route, status }, seconds)
+  const ms = Math.round(seconds * 10_000) / 10
+  const level = routine.has(route) && status < 400 ? 'debug' : 'info'
+  log[level]({ request_id, method, route, status, ms }, 'request')
 }
 
 /** Requests that come over kept-alive connections after the server was told to end. */

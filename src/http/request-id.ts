@@ -1,10 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { MiddlewareHandler } from 'hono'
 
-export type RequestVars = { requestId: string; late?: Late }
-
-/** Of a request that is answered later: who is told of its answer. */
-export type Late = { answered?: (status: number) => void }
+export type RequestVars = { requestId: string }
 
 /**
  * Names each request, for problems and the log. Never taken from the request, so that nobody can write into the log with it;

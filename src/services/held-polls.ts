@@ -39,8 +39,14 @@ function expire(poll: HeldPoll): void {
  */
 export class HeldPolls {
   readonly #byCluster = new Map<string, Set<HeldPoll>>()
+  readonly #left: (hash: string) => void
   #size = 0
   #closed = false
+
+  /** @param left told the credential's hash of each poll that ended */
+  constructor(left: (hash: string) => void) {
+    this.#left = left
+  }
 
   get size(): number {
     return this.#size
@@ -66,6 +72,7 @@ export class HeldPolls {
     if (!polls?.delete(poll)) return false
     this.#size--
     if (polls.size === 0) this.#byCluster.delete(poll.clusterId)
+    this.#left(poll.hash)
     return true
   }
 

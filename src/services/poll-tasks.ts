@@ -2,7 +2,7 @@ import { AppError } from '../errors.ts'
 import { dueClusters, mostTaken, type PollRow, selectPolls, takeTasks } from '../store/task-queue.ts'
 import { batcher } from './batch.ts'
 import type { Context } from './context.ts'
-import { HeldPolls, type Settle } from './held-polls.ts'
+import { type HeldPoll, HeldPolls, type Settle } from './held-polls.ts'
 import { credentialHash } from './node-credential.ts'
 import { isRowError } from './row-error.ts'
 import { taskLine } from './task-line.ts'
@@ -16,8 +16,8 @@ const sweepEvery = 5
 /** Polls that begin together share a select. */
 const together = { max: 256, inFlight: 2 } as const
 
-/** Waits: `settle` is called once, later, unless what is returned is called before. Must be called, and at once. */
-export type Wait = (settle: Settle) => () => void
+/** Waits: `settle` is called once, later, unless what is returned is released before. Must be called, and at once. */
+export type Wait = (settle: Settle) => Pick<HeldPoll, 'release'>
 
 export type TaskPolls = {
   /**
@@ -40,8 +40,8 @@ type Deps = Pick<Context, 'sql' | 'vault' | 'now' | 'log'>
 /** Long polls for tasks: one select when a poll begins, none while it is held, one sweep a process for all of them. */
 export function taskPolls(deps: Deps): TaskPolls {
   const { sql, now } = deps
-  const held = new HeldPolls()
   const seats = seating()
+  const held = new HeldPolls(seats.leave)
   const server = clusterServer(deps, held)
   const sweeper = sweeping(deps, held, server.serve)
   const select = batcher<string, PollRow | undefined>({
@@ -58,15 +58,10 @@ export function taskPolls(deps: Deps): TaskPolls {
   }
   const waiting = (clusterId: string, hash: string, wait: number, since: number): Wait => {
     return (settle) => {
-      const poll = held.hold(clusterId, hash, wait, (lines) => {
-        seats.leave(hash)
-        settle(lines)
-      })
+      const poll = held.hold(clusterId, hash, wait, settle)
       sweeper.start()
       if (server.wasWoken(clusterId, since)) void server.serve(clusterId)
-      return () => {
-        if (poll.release()) seats.leave(hash)
-      }
+      return poll
     }
   }
 

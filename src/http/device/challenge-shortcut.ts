@@ -1,9 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Edge } from '../edge.ts'
+import type { Shortcut } from '../shortcut.ts'
 import { type ChallengeDeps, challenger } from './challenge.ts'
-
-/** Answers a request by itself, or leaves it to the application and says false. */
-export type Shortcut = (incoming: IncomingMessage, outgoing: ServerResponse) => boolean
 
 const path = '/v1/challenge'
 const counted = { method: 'GET', route: path, status: 200 }

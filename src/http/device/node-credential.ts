@@ -9,3 +9,9 @@ export function nodeCredential(c: Context): string {
   if (!credential) throw new AppError('credential_invalid')
   return credential
 }
+
+/** The same of a request that nothing has looked at yet; undefined for what is none. */
+export function credentialIn(rawHeaders: readonly string[]): string | undefined {
+  const at = rawHeaders.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'authorization')
+  return bearer.exec(rawHeaders[at + 1] ?? '')?.[1]
+}

@@ -2,10 +2,9 @@ import { Hono } from 'hono'
 import { AppError } from '../../errors.ts'
 import { readTaskResults } from '../../roll/task-result.ts'
 import type { NodeCredentials } from '../../services/node-credential.ts'
-import type { TaskPolls } from '../../services/poll-tasks.ts'
+import type { TaskPolls, Wait } from '../../services/poll-tasks.ts'
 import { readBody } from '../body.ts'
-import { answerLater, type LateAnswer } from '../later.ts'
-import type { RequestVars } from '../request-id.ts'
+import { rethrown } from '../shortcut.ts'
 import { nodeCredential } from './node-credential.ts'
 
 export type TaskDeps = {
@@ -23,23 +22,25 @@ const waits = { usual: 25, most: 55 } as const
 const limit = 262_144
 
 export const taskRoutes = ({ polls, nodes, acknowledge, now }: TaskDeps) =>
-  new Hono<{ Variables: RequestVars }>()
-    .get('/v1/tasks', async (c) => {
+  new Hono()
+    .get('/v1/tasks', rethrown, async (c) => {
       const credential = nodeCredential(c)
       // Its answer has no lines, and tasks that nobody reads would rest until they are given out again.
       if (c.req.method === 'HEAD') {
         await nodes.check(credential)
         return c.body(null, 204, { 'Cache-Control': 'no-store' })
       }
-      const wait = seconds(c.req.query('wait'))
+      const wait = taskWait(c.req.query('wait'))
       if (wait === undefined) {
         await nodes.check(credential)
         throw new AppError('request_invalid', { detail: 'wait is a number of seconds' })
       }
       const found = await polls.poll(credential, wait)
-      if (typeof found !== 'string') return answerLater(c, (settle) => found((lines) => settle(answer(lines, now()))))
-      const { headers, body } = answer(found, now())
-      return body === null ? c.body(null, 204, headers) : c.body(body, 200, headers)
+      const { status, headers, body } = taskAnswer(
+        typeof found === 'string' ? found : await held(found, c.req.raw.signal),
+        now(),
+      )
+      return new Response(body, { status, headers })
     })
     .post('/v1/tasks', async (c) => {
       const { clusterId } = await nodes.check(nodeCredential(c))
@@ -49,14 +50,31 @@ export const taskRoutes = ({ polls, nodes, acknowledge, now }: TaskDeps) =>
       return c.body(null, 204)
     })
 
-function answer(lines: string, now: number): LateAnswer {
+/** What a poll is answered with in the end. */
+export type TaskAnswer = { status: 200 | 204; headers: Record<string, string>; body: string | null }
+
+/** @param lines one task a line, `''` for nothing to do */
+export function taskAnswer(lines: string, now: number): TaskAnswer {
   const headers = { 'Cache-Control': 'no-store', 'Rollcall-Time': String(now) }
   if (lines === '') return { status: 204, headers, body: null }
   return { status: 200, headers: { ...headers, 'Content-Type': 'text/plain; charset=utf-8' }, body: lines }
 }
 
-/** @returns undefined for what is no number of seconds */
-function seconds(text: string | undefined): number | undefined {
+/** Seconds that a poll may be held; undefined for what is no number of seconds. */
+export function taskWait(text: string | undefined): number | undefined {
   if (text === undefined) return waits.usual
   return /^\d{1,6}$/.test(text) ? Math.min(Number(text), waits.most) : undefined
+}
+
+/** The few that do not come the short way: without a socket, or not plain. */
+function held(begin: Wait, gone: AbortSignal): Promise<string> {
+  return new Promise((resolve) => {
+    const poll = begin(resolve)
+    const leave = () => {
+      poll.release()
+      resolve('')
+    }
+    gone.addEventListener('abort', leave)
+    if (gone.aborted) leave()
+  })
 }

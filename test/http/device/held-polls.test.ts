@@ -32,8 +32,8 @@ test.after(async () => {
 
 type Answer = { status: number; headers: IncomingMessage['headers']; body: string; port: number }
 
-function poll(wait: number) {
-  const headers = { authorization: `Bearer ${node.credential}` }
+function poll(wait: number | string, credential = node.credential) {
+  const headers = { authorization: `Bearer ${credential}` }
   const asked = request({ host: '127.0.0.1', port: listener.port, path: `/v1/tasks?wait=${wait}`, headers, agent })
   const answer = new Promise<Answer>((done, fail) => {
     asked.once('error', fail)
@@ -58,6 +58,38 @@ const queue = async (subject: string) => {
   )
   wakeCluster(desk.world, cluster)
 }
+
+/** Without what differs from request to request. */
+const likeness = ({ status, headers, body }: Answer) => ({
+  status,
+  headers: { ...headers, date: '' },
+  body: body.replace(/"request_id":"[0-9a-f-]{36}"/, ''),
+})
+
+for (const [what, bad] of [
+  ['is unknown', 'x'.repeat(43)],
+  ['has another form', 'x'],
+] as const)
+  test(`401 for a credential that ${what}, the same by the short and the long way`, async () => {
+    const short = await poll(1, bad).answer
+    assert.equal([short.status, JSON.parse(short.body).code], [401, 'credential_invalid'])
+    assert.match(short.headers['content-type'] ?? '', 'application/problem+json')
+    assert.is(short.headers['rollcall-time'], String(desk.world.now()))
+    assert.equal(likeness(short), likeness(await poll('1&', bad).answer))
+  })
+
+test('are answered the same by the short and the long way', async () => {
+  assert.equal(likeness(await poll(0).answer), likeness(await poll('0&').answer))
+  assert.equal(likeness(await poll(1).answer), likeness(await poll('1&').answer))
+})
+
+test('are freed when the client goes away, by the long way too', async () => {
+  const { answer, leave } = poll('50&')
+  await held(1)
+  leave()
+  assert.is(await answer.catch((error) => error.code), 'ECONNRESET')
+  await held(0)
+})
 
 test('are freed when the client goes away', async () => {
   const { answer, leave } = poll(50)
