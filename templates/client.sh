@@ -406,13 +406,15 @@ ignition() {
   done
   version=$(header content-type | sed -n 's/.*version=\([0-9.]*\).*/\1/p')
   client_env >"$W/env"
+  # With the client on standard input, $0 is no file, or another one.
+  own=''
+  if grep -qs "^AGENT=$AGENT\$" "$0"; then own=$0; else say 'this client runs from no file, so the installed system gets none and cannot claim again by itself'; fi
   {
     printf '{"ignition":{"version":"%s","config":{"merge":[{"source":"%s"}]}},' "${version:-3.3.0}" "$(data_url "$W/body")"
     printf '"storage":{"directories":[{"path":"/var/lib/rollcall","mode":448}],"files":['
     ignition_file /var/lib/rollcall/device.key 384 "$KEY" && printf ,
     ignition_file /var/lib/rollcall/device.bind 384 "$STATE/device.bind" && printf ,
-    # Not where $0 is no file, e.g. with the client on standard input: such a system cannot claim again.
-    ! grep -qs "^AGENT=$AGENT\$" "$0" || { ignition_file /var/lib/rollcall/client.sh 448 "$0" && printf ,; }
+    [ -z "$own" ] || { ignition_file /var/lib/rollcall/client.sh 448 "$own" && printf ,; }
     ignition_file /etc/rollcall/client.env 420 "$W/env" && printf ']}}\n'
   } | keep "$1" || die 1 "cannot write $1"
   header rollcall-enrollment | keep "$RUN/enrollment"
@@ -428,6 +430,8 @@ apply() {
     say 'restarting, to call in again'
     ${ROLLCALL_RESTART:-systemctl reboot}
   elif [ -s "$KEY" ] && [ -s "$ROOT/etc/rollcall/install.env" ]; then
+    # Before the claim, which ends the enrollment that is there.
+    command -v awk >/dev/null 2>&1 || die 1 'awk is missing, so this system cannot claim again: install it anew'
     find_identity
     prepare
   else

@@ -1,6 +1,8 @@
 import { AppError } from '../errors.ts'
 import { type Builtins, type CompiledDocument, compileDocument } from './compile.ts'
+import type { IgnitionConfig } from './ignition-schema.ts'
 import type { LintProblem } from './input.ts'
+import { lintAgain } from './lint-again.ts'
 import { lintNeeds } from './lint-needs.ts'
 import { lintPaths } from './lint-paths.ts'
 import type { Builtin, ProfileSpec, Role } from './profile.ts'
@@ -31,8 +33,15 @@ export function lintTemplate(spec: ProfileSpec, builtins: Builtins): LintProblem
   const own = lintRole(compiled.made, spec, spec.role)
   const other = lintRole(compiled.made, spec, spec.role === 'server' ? 'agent' : 'server')
   const further = other.filter(({ message }) => !own.some((problem) => message.endsWith(problem.message)))
-  const needs = typeof spec.template === 'string' ? [] : lintNeeds(compiled.made.program, spec.role)
-  return [...own, ...further, ...needs]
+  if (typeof spec.template === 'string') return [...own, ...further]
+  return [...own, ...further, ...lintNeeds(compiled.made.program, spec.role), ...lintBox(compiled.made, spec)]
+}
+
+/** What a box cannot do with a document that is none of ours. */
+function lintBox(document: CompiledDocument, spec: ProfileSpec): LintProblem[] {
+  if (spec.document !== 'ignition') return []
+  const config = attempt(() => document.renderWhole(sampleInput(spec, spec.role, 'plain')).parsed)
+  return 'made' in config ? lintAgain(config.made as IgnitionConfig) : []
 }
 
 /** Of the profile's own role, what is wrong is an error; a device may be given the other one, too. */

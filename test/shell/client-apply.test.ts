@@ -1,60 +1,18 @@
+import { execFileSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import type { Role } from '../../src/documents/profile.ts'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { shared, shells, template } from './box.ts'
-import { type Config, dataUrl, fileOf, IgnitionNode, k3sPath, sha256 } from './ignition-node.ts'
+import { dataUrl, fileOf, IgnitionNode, k3sPath, sha256 } from './ignition-node.ts'
 import { k3s } from './node.ts'
+import { refused, without } from './refused-documents.ts'
 import { suiteUnder } from './under.ts'
 
 const client = template('client.sh')
 // As in power-cut.test.ts: where no line of the file is left, the whole process group ends.
 const countDown = `read -r _ <&${shared} || kill -9 0
 `
-const nodeEnv = '/etc/rollcall/node.env'
-
-/** What a document may have that cannot be done to the letter, and what is said of it. */
-const refused: [what: string, said: RegExp, spoil: (config: Config) => unknown][] = [
-  [
-    'of a version that is not known',
-    /version of Ignition/,
-    ({ ignition }) => Object.assign(ignition, { version: '4.0.0' }),
-  ],
-  [
-    'with parts elsewhere',
-    /parts that are elsewhere/,
-    ({ ignition }) => Object.assign(ignition, { config: { merge: [{ source: 'https://192.0.2.1/more' }] } }),
-  ],
-  ['with a path that leads out of its folder', /not clean/, at('/etc/rollcall/../shadow')],
-  ['with a path that is escaped', /not clean/, at('/etc/rollcall/\t')],
-  ['with a path of doubled slashes', /not clean/, at('/etc//rollcall/x')],
-  ['with a path that no document has', /not what this machine expects/, at('/etc/rollcall/a b')],
-  ['with a path twice', /node\.env twice/, at(nodeEnv)],
-  [
-    'with a link among its files',
-    /x, which is no file/,
-    ({ storage }) => Object.assign(storage, { links: [{ path: '/etc/rancher/x', target: '/etc/shadow' }] }),
-  ],
-  ['without a mode', /path and mode/, (config) => delete fileOf(config, nodeEnv).mode],
-  ['with a mode of more than bits', /path and mode/, change({ mode: 2432 })],
-  ['with a mode as text', /path and mode/, change({ mode: '384' })],
-  ['for another owner', /says user\.id of .*node\.env/, change({ user: { id: 1000 } })],
-  ['for an owner by name', /says group\.name of/, change({ group: { name: 'wheel' } })],
-  ['that appends', /says append\.0\.source/, change({ append: [{ source: dataUrl('x') }] })],
-  ['with a file that is packed', /contents\.compression/, contents({ source: dataUrl('x'), compression: 'gzip' })],
-  ['with a file elsewhere', /a form that this machine cannot read/, contents({ source: 'https://192.0.2.1/node.env' })],
-  ['with a file that is no base64', /a form that/, contents({ source: 'data:,ROLLCALL_URL%3D' })],
-  ['with base64 that is cut', /cannot be read/, contents({ source: 'data:;base64,Uk9MTENBTE' })],
-  ['with base64 that is not what encoding gives', /cannot be read/, contents({ source: 'data:;base64,QR==' })],
-  [
-    'with K3s by a hash that cannot be checked',
-    /usr\/local\/bin\/k3s in a form/,
-    (config) => Object.assign(k3sOf(config), { verification: { hash: `sha512-${'0'.repeat(128)}` } }),
-  ],
-  ['without its settings', /has no \/etc\/rollcall\/node\.env/, without(nodeEnv)],
-  ['without K3s settings', /has no \/etc\/rancher\/k3s\/config\.yaml/, without('/etc/rancher/k3s/config.yaml')],
-  ['without the token of an agent', /has no token/, without('/etc/rancher/k3s/token')],
-]
 
 for (const [name, shell] of shells) {
   const { test, once } = suiteUnder(name, 'client.sh apply, where Ignition made the system,', { timeout: 120_000 })
@@ -101,6 +59,20 @@ for (const [name, shell] of shells) {
     const { code, stderr } = await apply()
     assert.is(code, 1)
     assert.match(stderr, /install it anew/)
+    assert.is(server.seen.length, 0)
+  })
+
+  once('refuses a system without awk before it claims', async () => {
+    node.env.PATH = node.path('bin')
+    for (const tool of ['curl', 'openssl', 'mkdir', 'mktemp', 'rm', 'tr', 'printf'])
+      node.command(tool, `#!/bin/sh\nPATH=/usr/bin:/bin exec ${tool} "$@"\n`)
+    const own = readFileSync(client, 'utf8').replace(/^LC_ALL=C PATH=.*$/m, 'LC_ALL=C')
+    node.write('client.sh', own)
+    const [program = '', ...options] = shell
+    const there = execFileSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8' }).trim()
+    const { code, stderr } = await node.run([there, ...options], node.path('client.sh'), 'apply')
+    assert.is(code, 1)
+    assert.match(stderr, /awk is missing/)
     assert.is(server.seen.length, 0)
   })
 
@@ -230,6 +202,22 @@ for (const [name, shell] of shells) {
     }
   }
 
+  once('K3s in a container: its unit and its program come with the document, and it stays in a container', async () => {
+    const image = (digest: string) => `docker.io/rancher/k3s:v1.36.3-k3s1@sha256:${digest.repeat(64)}`
+    const inContainer = (digest: string) =>
+      node.config('server', 'fcos', { runtime: 'container', image: image(digest) })
+    const old = inContainer('1')
+    node.answer(old)
+    await isRefused(/another kind of system \(fcos server in a container\) than this one \(fcos agent/)
+    node.ignite(old)
+    node.answer(inContainer('2'))
+    for (const command of ['apply', 'place']) assert.is((await node.run(shell, client, command)).code, 0)
+    assert.match(node.read('etc/containers/systemd/k3s.container'), `Image=${image('2')}\n`)
+    assert.match(node.read('etc/rollcall/install.env'), `ROLLCALL_CONTAINER='${image('2')}'`)
+    assert.match(node.disk()['usr/local/bin/k3s'] ?? '', /^755 /)
+    assert.not(existsSync(node.path('state/k3s.source')))
+  })
+
   once('takes away what the new document does not have, and leaves what an admin wrote', async () => {
     const registries = 'etc/rancher/k3s/registries.yaml'
     for (const [text, stays] of [
@@ -253,28 +241,4 @@ for (const [name, shell] of shells) {
     for (const unit of ['k3s', 'k3s-agent', 'rollcall-node']) assert.match(first, `disable ${unit}\n`)
     assert.match(first, 'stop k3s-agent\n')
   })
-}
-
-function at(path: string) {
-  return ({ storage }: Config) => storage.files.push({ path, mode: 384, contents: { source: dataUrl('x') } })
-}
-
-function change(members: object) {
-  return (config: Config) => Object.assign(fileOf(config, nodeEnv), members)
-}
-
-function contents(members: object) {
-  return change({ contents: members })
-}
-
-function without(path: string) {
-  return ({ storage }: Config) =>
-    storage.files.splice(
-      storage.files.findIndex((file) => file.path === path),
-      1,
-    )
-}
-
-function k3sOf(config: Config): object {
-  return fileOf(config, '/usr/local/bin/k3s').contents as object
 }

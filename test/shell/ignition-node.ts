@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Role } from '../../src/documents/profile.ts'
+import type { ProfileSpec, Role } from '../../src/documents/profile.ts'
 import { builtinTemplates } from '../../src/services/builtin-templates.ts'
 import { documentComposer } from '../../src/services/compose-document.ts'
 import { partsOf, settings } from '../documents/parts.ts'
@@ -54,8 +54,11 @@ export class IgnitionNode extends Node {
     return `${this.system === 'fcos' ? 'usr/local' : 'opt'}/bin/k3s`
   }
 
-  /** What the real templates say for the enrollment that the server has now. */
-  config(role = this.role, system = this.system): Config {
+  /**
+   * What the real templates say for the enrollment that the server has now.
+   * @param vars the profile's
+   */
+  config(role = this.role, system = this.system, vars: ProfileSpec['vars'] = {}): Config {
     const { server } = this
     const where = { publicUrl: server.url, pins: server.pin, audiences: [server.url] }
     const mirror = { k3s: { ...settings.k3s, artifactUrl: `${server.url}/assets` } }
@@ -65,6 +68,7 @@ export class IgnitionNode extends Node {
     const given = role === 'server' ? { join: server.ticket, node: server.credential } : {}
     const { rendered } = composer.compose({
       ...parts,
+      profile: { ...parts.profile, spec: { ...parts.profile.spec, vars } },
       device: { ...parts.device, serial: 'SN-0001', hostname: 'sn-0001' },
       cluster: {
         ...parts.cluster,
