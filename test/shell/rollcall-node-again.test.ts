@@ -139,7 +139,7 @@ for (const [name, shell] of shells) {
     assert.ok(server.requests(k3sPath).length > 0)
   })
 
-  test('the power goes between any two commands, and it still ends ready', async () => {
+  once('the power goes between any two commands, and it still ends ready', async () => {
     await joining()
     node.wrap(countDown)
     let starts = 0
