@@ -37,7 +37,7 @@ type Deps = Pick<Context, 'db' | 'vault' | 'now'>
 const clusterAge = 30
 const mostKept = 512
 /** As claims do (enroll.ts). */
-const together = { max: 64, inFlight: 2 } as const
+const together = { max: 32, inFlight: 2 } as const
 
 /**
  * Profile revisions and clusters, each read once a change: a revision never changes, and a cluster's `version` counts its changes,
