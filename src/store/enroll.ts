@@ -216,7 +216,11 @@ export async function writeEnrollments(sql: Sql, enrollments: readonly NewEnroll
   const input = JSON.stringify(
     enrollments.map((e, n) => ({ n, ...e, document_shared: e.document_shared?.hash ?? null })),
   )
-  const shared = JSON.stringify([...new Set(enrollments.flatMap((e) => e.document_shared ?? []))])
+  // Whoever inserts a row that another run has inserted waits for its end: in one order nobody waits for each other.
+  const parts = [...new Set(enrollments.flatMap((e) => e.document_shared ?? []))].sort((a, b) =>
+    a.hash < b.hash ? -1 : 1,
+  )
+  const shared = JSON.stringify(parts)
   const ends = enrollments.some((e) => e.ends !== null)
   const resets = enrollments.some((e) => e.resets_cluster)
   const rows = await sql.unsafe<{ n: number }[]>(write(ends, resets), [input, shared], { prepare: true })
