@@ -10,8 +10,8 @@ export function nodeCredential(c: Context): string {
   return credential
 }
 
-/** The same of a request that nothing has looked at yet; undefined for what is none. */
+/** The same of a request that nothing has looked at yet; undefined for what is none, or not the only one. */
 export function credentialIn(rawHeaders: readonly string[]): string | undefined {
-  const at = rawHeaders.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'authorization')
-  return bearer.exec(rawHeaders[at + 1] ?? '')?.[1]
+  const given = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization')
+  return given.length === 1 ? bearer.exec(given[0] as string)?.[1] : undefined
 }
