@@ -34,12 +34,14 @@ function serve(edge: Edge, outgoing: ServerResponse, started: number, found: str
 function hold(edge: Edge, outgoing: ServerResponse, started: number, begin: Wait): void {
   let poll: ReturnType<Wait> | undefined
   const gone = () => void poll?.release()
+  // Node tells a response of its connection's end only once all before it are sent, the request always.
+  const { req } = outgoing
   poll = begin((lines) => {
-    outgoing.removeListener('close', gone)
+    req.removeListener('close', gone)
     answer(edge, outgoing, started, lines)
   })
-  outgoing.on('close', gone)
-  if (outgoing.destroyed) gone()
+  req.on('close', gone)
+  if (req.destroyed) gone()
 }
 
 function answer(edge: Edge, outgoing: ServerResponse, started: number, lines: string): void {

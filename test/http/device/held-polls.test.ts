@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { Agent, type IncomingMessage, request } from 'node:http'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { type Listener, listenHttp } from '../../../src/server.ts'
@@ -97,6 +99,31 @@ test('are freed when the client goes away', async () => {
   leave()
   assert.is(await answer.catch((error) => error.code), 'ECONNRESET')
   await held(0)
+})
+
+/** What is written to a socket as it is, and what comes back until the other side or `until` ends it. */
+async function raw(text: string, until: () => Promise<unknown>): Promise<string> {
+  const socket = connect(listener.port, '127.0.0.1').setEncoding('utf8')
+  let said = ''
+  socket.on('data', (chunk) => (said += chunk))
+  socket.write(text)
+  await until()
+  socket.destroy()
+  await once(socket, 'close')
+  return said
+}
+
+const asText = (wait: string, further = '') =>
+  `GET /v1/tasks?wait=${wait} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${node.credential}\r\n${further}\r\n`
+
+test('are freed when the client goes away, those too that wait behind another on its connection', async () => {
+  await raw(asText('50').repeat(3), () => held(3))
+  await held(0)
+})
+
+test('401 for two credentials, the same by the short and the long way', async () => {
+  const two = (wait: string) => raw(asText(wait, 'authorization: Bearer x\r\n'), () => sleep(200))
+  for (const wait of ['0', '0&']) assert.match(await two(wait), /^HTTP\/1\.1 401 /)
 })
 
 test('are answered with the time of the answer, and leave the connection to the next', async () => {
