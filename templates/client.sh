@@ -359,6 +359,11 @@ claim_document() {
         nonce=$(header rollcall-nonce)
         ;;
       409/claim_replayed) pause 2 ;;
+      403/reenroll_denied)
+        pause "$SLOW"
+        # What joined may still come up with what it has, and rollcall-node looks after that only when this is over.
+        [ "$command" != apply ] || die 1 'this machine goes on with what it has'
+        ;;
       503/* | 429/*) pause "$(header retry-after)" ;;
       500/*) pause 15 ;;
       *) pause "$SLOW" ;;

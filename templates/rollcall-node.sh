@@ -434,7 +434,7 @@ claim_again() {
   flush
   export ROLLCALL_URL ROLLCALL_PIN ROLLCALL_AUDIENCE
   ! client apply || exit 1
-  DETAIL='the join token ended, and this system cannot claim again: install it anew'
+  DETAIL='the join token ended, and this system cannot claim again: allow it if it joined before (verb reenroll), or install it anew'
   return 1
 }
 

@@ -81,6 +81,17 @@ for (const [name, shell] of shells) {
     await isRefused(/gave text\/cloud-config/)
   })
 
+  once('does not wait for an admin: K3s may come up by itself, and nobody else looks after it', async () => {
+    server.plan('/v1/claim', { status: 403, body: 'reenroll_denied' })
+    const { 'state/device.bind': _, ...before } = node.disk()
+    const { code, stderr } = await apply()
+    const { 'state/device.bind': __, ...after } = node.disk()
+    assert.is(code, 1, stderr)
+    assert.match(stderr, /verb reenroll/)
+    assert.is(server.requests('/v1/claim').length, 1)
+    assert.equal(after, before)
+  })
+
   test('refuses a document that ends anywhere but at its end', async () => {
     const { body } = server.document
     for (const part of [0.001, 0.3, 0.999]) {
