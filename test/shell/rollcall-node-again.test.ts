@@ -81,6 +81,20 @@ for (const [name, shell] of shells) {
     isReady()
   })
 
+  once('one that had joined and may not claim again: it goes on when its K3s comes up late', async () => {
+    await joining()
+    node.write('state/steps/enr_test/redeemed', '\n')
+    node.command('systemctl', '#!/bin/sh\ncase $* in *is-active*) [ -e "$BOX/active" ] ;; esac\n')
+    server.plan('/v1/claim', { status: 403, body: 'reenroll_denied' })
+    const { code, stderr } = await install()
+    assert.is(code, 1)
+    assert.match(stderr, /k3s\.join fail: .*verb reenroll/)
+    node.write('active', 'of the old enrollment\n')
+    assert.is((await install()).code, 0)
+    assert.is(server.requests('/v1/claim').length, 1)
+    assert.is(node.read('state/applied'), 'enr_test\n')
+  })
+
   once('a K3s that is not the one on record is never run', async () => {
     await joining()
     const config = node.config()
