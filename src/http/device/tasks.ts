@@ -57,7 +57,12 @@ export type TaskAnswer = { status: 200 | 204; headers: Record<string, string>; b
 export function taskAnswer(lines: string, now: number): TaskAnswer {
   const headers = { 'Cache-Control': 'no-store', 'Rollcall-Time': String(now) }
   if (lines === '') return { status: 204, headers, body: null }
-  return { status: 200, headers: { ...headers, 'Content-Type': 'text/plain; charset=utf-8' }, body: lines }
+  const length = String(Buffer.byteLength(lines))
+  return {
+    status: 200,
+    headers: { ...headers, 'Content-Type': 'text/plain; charset=utf-8', 'Content-Length': length },
+    body: lines,
+  }
 }
 
 /** Seconds that a poll may be held; undefined for what is no number of seconds. */

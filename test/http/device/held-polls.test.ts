@@ -136,6 +136,7 @@ test('are answered with the time of the answer, and leave the connection to the 
   assert.match(body, /^tsk_\w+ node-delete n1\n$/)
   assert.is(headers['rollcall-time'], String(desk.world.now()))
   assert.match(headers['content-type'] ?? '', 'text/plain')
+  assert.is(headers['content-length'], String(body.length))
   const next = await poll(1).answer
   assert.equal([next.status, next.body, next.port], [204, '', port])
 })
