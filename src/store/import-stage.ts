@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import type { Columns } from '../roll/import-plan.ts'
 import type { Drizzle } from './database.ts'
+import { executePrepared } from './prepared.ts'
 
 /** A line that was read and is well formed, with the roll's own spelling of what is written; what is not given is undefined. */
 export type StagedLine = {
@@ -60,6 +61,8 @@ export async function openStage(tx: Drizzle): Promise<boolean> {
     sql`select pg_try_advisory_xact_lock(hashtextextended('rollcall.import', 0)) as ok`,
   )
   if (!row?.ok) return false
+  // Enough to look for repeats among 100,000 lines without files.
+  await tx.execute(sql`set local work_mem = '16MB'`)
   await tx.execute(sql`create temp table import_lines (${sql.raw(columns)}, primary key (line)) on commit drop`)
   await tx.execute(sql`
     create temp table import_names (cluster_id text, hostname text, primary key (cluster_id, hostname)) on commit drop`)
@@ -68,8 +71,11 @@ export async function openStage(tx: Drizzle): Promise<boolean> {
 
 /** @param lines each the JSON of a `StagedLine` */
 export async function stageLines(tx: Drizzle, lines: readonly string[]): Promise<void> {
-  await tx.execute(sql`
-    insert into import_lines select * from json_to_recordset(${`[${lines.join()}]`}::text::json) as i(${sql.raw(columns)})`)
+  await executePrepared(
+    tx,
+    sql`
+    insert into import_lines select * from json_to_recordset(${`[${lines.join()}]`}::text::json) as i(${sql.raw(columns)})`,
+  )
 }
 
 export type Repeat = { line: number; serial: string; first: number }
