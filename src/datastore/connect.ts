@@ -1,5 +1,5 @@
 import postgres, { type Sql } from 'postgres'
-import { uncompiled } from '../store/database.ts'
+import { backoff, uncompiled } from '../store/database.ts'
 import { guardTransactions } from '../store/guarded-transactions.ts'
 import { lastingClient } from '../store/lasting-client.ts'
 
@@ -40,6 +40,7 @@ export function connect({ url, connection }: OwnServer, { database, login, max, 
   const options = {
     onnotice: () => {},
     connect_timeout: 10,
+    backoff,
     ...connection,
     ...(database === undefined ? {} : { database }),
     ...login,

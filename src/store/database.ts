@@ -45,9 +45,10 @@ export const byIndexAlone = { enable_seqscan: 'off', enable_hashjoin: 'off', ena
 
 /**
  * Seconds until a connection that failed is tried again. postgres.js counts failures for a whole pool, and waits three times as long after each: when Postgres
- * dies under twelve connections, that is 10 to 20 s from the first moment on, in which a Postgres that is back answers nobody.
+ * dies under twelve connections, that is 10 to 20 s from the first moment on, in which a Postgres that is back answers nobody. Chance keeps them from
+ * coming back all at once.
  */
-const backoff = (failures: number): number => (0.5 + Math.random() / 2) * Math.min(0.03 * failures, 0.5)
+export const backoff = (failures: number): number => (0.5 + Math.random() / 2) * Math.min(0.03 * failures, 0.5)
 
 /** Opens both pools. Connects lazily: an unreachable database shows at the first query. */
 export function openDatabase(url: string, options: DatabaseOptions = {}): Database {

@@ -1,5 +1,7 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import type { Sql } from 'postgres'
 import * as assert from 'uvu/assert'
+import { connect as connectPool } from '../../src/datastore/connect.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { testDatabase } from '../postgres.ts'
 import { suite } from '../suite.ts'
@@ -45,11 +47,23 @@ async function relay(url: string) {
   }
 }
 
-test('is asked again at once when it is back, however many connections failed meanwhile', async () => {
+const pools: Record<string, (url: string) => { sql: Sql; close: () => Promise<void> }> = {
+  "the roll's": (url) => openDatabase(url, { pool: 8 }),
+  "the clusters'": (url) => {
+    const sql = connectPool({ url, connection: {} }, { max: 8 })
+    return { sql, close: () => sql.end({ timeout: 1 }) }
+  },
+}
+
+for (const [whose, open] of Object.entries(pools))
+  test(`is asked again at once by ${whose} pool when it is back, however many connections failed meanwhile`, () =>
+    comesBack(open))
+
+async function comesBack(open: (typeof pools)[string]): Promise<void> {
   const real = await testDatabase()
   closers.push(real.close)
   const { url, leave, comeBack } = await relay(real.url)
-  const database = openDatabase(url, { pool: 8 })
+  const database = open(url)
   closers.push(() => database.close())
   const ask = () => Promise.allSettled(Array.from({ length: 8 }, () => database.sql`select 1`))
   const answers = (all: PromiseSettledResult<unknown>[]) => all.filter(({ status }) => status === 'fulfilled').length
@@ -63,4 +77,4 @@ test('is asked again at once when it is back, however many connections failed me
   })
   assert.is(await Promise.race([ask().then(answers), patience]), 8)
   clearTimeout(timer)
-})
+}
