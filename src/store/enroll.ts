@@ -217,9 +217,8 @@ export async function writeEnrollments(sql: Sql, enrollments: readonly NewEnroll
     enrollments.map((e, n) => ({ n, ...e, document_shared: e.document_shared?.hash ?? null })),
   )
   // Whoever inserts a row that another run has inserted waits for its end: in one order nobody waits for each other.
-  const parts = [...new Set(enrollments.flatMap((e) => e.document_shared ?? []))].sort((a, b) =>
-    a.hash < b.hash ? -1 : 1,
-  )
+  const named = new Map(enrollments.flatMap(({ document_shared: part }) => (part ? [[part.hash, part] as const] : [])))
+  const parts = [...named.values()].sort((a, b) => (a.hash < b.hash ? -1 : 1))
   const shared = JSON.stringify(parts)
   const ends = enrollments.some((e) => e.ends !== null)
   const resets = enrollments.some((e) => e.resets_cluster)
