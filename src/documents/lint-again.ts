@@ -22,9 +22,10 @@ export function lintAgain({ ignition, storage }: IgnitionConfig): LintProblem[] 
 }
 
 function isTaken({ path, mode, user, group, append, contents }: File): boolean {
-  const owners = [user, group].every((owner) => !owner?.name && !owner?.id)
-  const plain = !append?.length && !contents?.compression && !contents?.httpHeaders?.length
-  return /^[A-Za-z0-9./_-]+$/.test(path) && mode != null && owners && plain && isSource(path, contents)
+  const owners = [user, group].every((owner) => owner?.name == null && !owner?.id)
+  const plain = !append?.length && contents?.compression == null && !contents?.httpHeaders?.length
+  const named = /^[A-Za-z0-9./_-]+$/.test(path) && mode != null && mode <= 0o777
+  return named && owners && plain && isSource(path, contents)
 }
 
 function isSource(path: string, contents: File['contents']): boolean {
@@ -32,5 +33,5 @@ function isSource(path: string, contents: File['contents']): boolean {
   const hash = verification?.hash ?? ''
   const [, data] = /^data:[^,]*;base64,(.*)$/.exec(source ?? '') ?? []
   if (data !== undefined) return hash === '' && Buffer.from(data, 'base64').toString('base64') === data
-  return k3s.test(path) && /^https?:\/\/[!-~]+$/.test(source ?? '') && /^(?:sha256-.*)?$/.test(hash)
+  return k3s.test(path) && /^https?:\/\/[!-~]+$/.test(source ?? '') && /^(?:sha256-[0-9a-f]{64})?$/.test(hash)
 }
