@@ -8,18 +8,21 @@ import { Line, type Target } from './line.ts'
 export type Order =
   | { do: 'keys'; count: number }
   /** Fetches nonces and signs claims; nothing is timed. `passes` claims a device, of devices 0 … count - 1. */
-  | { do: 'sign'; count: number; passes: number; audience: string; port: number }
-  | { do: 'claim'; target: Target; inFlight: number }
+  | { do: 'sign'; count: number; passes: number; audience: string; port: number; fault?: Fault }
+  /** Sends what was signed; every answer must be `status`. */
+  | { do: 'claim'; target: Target; inFlight: number; status?: number }
   | { do: 'get'; path: string; target: Target; inFlight: number; requests: number }
   /** Holds a task poll for each credential; what is answered is asked again, until `release`. */
   | { do: 'hold'; credentials: string[]; port: number; wait: number }
   | { do: 'look' }
   | { do: 'release' }
 
+/** What is wrong with a claim: a nonce that the server did not make, a signature of something else, a serial that is not on the roll. */
+export type Fault = 'nonce' | 'signature' | 'serial'
 export type Pinned = { jwk: PublicJwk; thumbprint: string }
 export type Timing = { seconds: number; count: number; p50: number; p99: number; refused: Record<string, number> }
 
-type Device = Pinned & { claim: (nonce: string, audience: string) => string }
+type Device = Pinned & { claim: (nonce: string, audience: string, fault?: Fault) => string }
 
 const devices: Device[] = []
 const polls = new Polls()
@@ -30,7 +33,7 @@ export const serialOf = (index: number) => `BENCH-${index}`
 async function obey(order: Order): Promise<unknown> {
   if (order.do === 'keys') return makeKeys(order.count)
   if (order.do === 'sign') return signClaims(order)
-  if (order.do === 'claim') return run(requests, order.target, order.inFlight)
+  if (order.do === 'claim') return run(requests, order.target, order.inFlight, order.status)
   if (order.do === 'hold') return polls.open(order.port, order.credentials, order.wait)
   if (order.do === 'look') return polls.look()
   if (order.do === 'release') return polls.close()
@@ -53,14 +56,17 @@ function makeDevice(sub: string): Device {
   const jwk: PublicJwk = { crv: 'P-256', kty: 'EC', x, y }
   const thumbprint = thumbprintOf(jwk)
   const header = b64u(JSON.stringify({ alg: 'ES256', typ: 'ztp-claim+jwt', kid: thumbprint }))
-  const claim = (eat_nonce: string, aud: string) => {
-    const input = `${header}.${b64u(JSON.stringify({ sub, aud, eat_nonce, jti: randomBytes(16).toString('hex') }))}`
-    return `${input}.${b64u(sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }))}`
+  const claim = (nonce: string, aud: string, fault?: Fault) => {
+    const eat_nonce = fault === 'nonce' ? b64u(randomBytes(36)) : nonce
+    const who = fault === 'serial' ? `NOT-${sub}` : sub
+    const input = `${header}.${b64u(JSON.stringify({ sub: who, aud, eat_nonce, jti: randomBytes(16).toString('hex') }))}`
+    const signed = fault === 'signature' ? `${input} ` : input
+    return `${input}.${b64u(sign('sha256', Buffer.from(signed), { key, dsaEncoding: 'ieee-p1363' }))}`
   }
   return { jwk, thumbprint, claim }
 }
 
-async function signClaims({ count, passes, audience, port }: Order & { do: 'sign' }): Promise<void> {
+async function signClaims({ count, passes, audience, port, fault }: Order & { do: 'sign' }): Promise<void> {
   const challenge = get('/v1/challenge')
   const signed: Buffer[] = []
   let next = 0
@@ -69,7 +75,7 @@ async function signClaims({ count, passes, audience, port }: Order & { do: 'sign
     for (let i = next++; i < count * passes; i = next++) {
       const { head } = await line.request(challenge)
       const nonce = /\r\nrollcall-nonce: (\S+)/i.exec(head)?.[1] as string
-      signed[i] = post((devices[i % count] as Device).claim(nonce, audience))
+      signed[i] = post((devices[i % count] as Device).claim(nonce, audience, fault))
     }
     line.close()
   }
@@ -77,7 +83,7 @@ async function signClaims({ count, passes, audience, port }: Order & { do: 'sign
   requests = signed
 }
 
-async function run(all: readonly Buffer[], target: Target, inFlight: number): Promise<Timing> {
+async function run(all: readonly Buffer[], target: Target, inFlight: number, expected = 200): Promise<Timing> {
   const times: number[] = []
   const refused: Record<string, number> = {}
   let next = 0
@@ -87,7 +93,7 @@ async function run(all: readonly Buffer[], target: Target, inFlight: number): Pr
       const from = performance.now()
       const { status } = await line.request(bytes)
       times.push(performance.now() - from)
-      if (status !== 200) refused[status] = (refused[status] ?? 0) + 1
+      if (status !== expected) refused[status] = (refused[status] ?? 0) + 1
     }
     line.close()
   }

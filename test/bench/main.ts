@@ -1,9 +1,10 @@
-// `npm run bench [-- challenge enrolments sizes observer polls]`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL.
+// `npm run bench [-- challenge enrolments refusals sizes observer polls]`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL.
 // ROLLCALL_BENCH=quick: a tenth of it, to see that it runs; its figures mean nothing.
 import { randomBytes } from 'node:crypto'
 import { cpus } from 'node:os'
 import type { Settings } from '../../src/services/context.ts'
 import { openVault, sealingKey } from '../../src/store/seal.ts'
+import { challenges } from './challenge.ts'
 import type { Target } from './line.ts'
 import type { Pinned, Timing } from './load.ts'
 import { type Measured, measure, median, spread, table } from './measure.ts'
@@ -20,6 +21,7 @@ import {
   startPostgres,
   startServer,
 } from './programs.ts'
+import { refusals } from './refusals.ts'
 import { asking, forgetEnrollments, makeRoll, type Roll } from './roll.ts'
 
 const scale = process.env.ROLLCALL_BENCH === 'quick' ? 0.1 : 1
@@ -177,36 +179,18 @@ async function sizes(bench: Bench): Promise<void> {
   say(`CPU, large ÷ small: ${ratio.toFixed(2)} (target ≤ 1.3)`)
 }
 
-async function challenges(bench: Bench): Promise<void> {
+async function challenged(bench: Bench): Promise<void> {
   const at = await stand(bench, { name: 'challenge', devices: 10, perCluster: 10 })
-  const { ports, pid } = at.server
-  const routes = {
-    'GET /v1/challenge': [ports.plain, '/v1/challenge'],
-    "hono's hello": [ports.hello, '/hello'],
-  } as const
-  const results: Record<string, Measured[]> = {}
-  for (let round = 0; round <= size.rounds; round++) {
-    for (const [name, [port, path]] of Object.entries(routes)) {
-      const watched = { node: pid, postgres: bench.postgres.pid(), load: bench.load.pid }
-      const target = { port, tls: false, fresh: false }
-      const order = { do: 'get', path, target, inFlight: size.inFlight, requests: size.challenges } as const
-      const measured = await measure(watched, () => bench.load.order<Timing>(order))
-      if (round > 0) results[name] = [...(results[name] ?? []), measured]
-    }
-  }
+  say(await challenges({ ...bench, server: at.server }, size))
   await at.server.stop()
-  say(`Challenge, ${size.inFlight} in flight, one connection each, kept alive`)
-  say(
-    table(
-      ['', 'requests/s', 'p99 ms', 'node µs'],
-      Object.entries(results).map(([name, rows]) => [
-        name,
-        ...[(r: Measured) => r.perSecond, (r: Measured) => r.p99, (r: Measured) => r.node].map((pick) =>
-          spread(rows.map(pick)),
-        ),
-      ]),
-    ),
-  )
+}
+
+async function refused(bench: Bench): Promise<void> {
+  const at = await stand(bench, { name: 'refusals', devices: size.tlsClaims, perCluster: 50 })
+  const flood = { ...bench, server: at.server, audience }
+  const ask = { claims: size.tlsClaims, rounds: size.rounds, inFlight: size.inFlight }
+  say(await refusals(flood, ask, () => forgetEnrollments(at.connection)))
+  await at.server.stop()
 }
 
 async function heldPolls(bench: Bench): Promise<void> {
@@ -225,7 +209,7 @@ if (process.platform !== 'linux') {
 const observer = ({ postgres }: Bench) =>
   observing({ postgres, sealing, vault, say, progress }, { clusters: 1_000 * scale, nodes: 10 }, 120 * scale)
 
-const parts = { challenge: challenges, enrolments, sizes, observer, polls: heldPolls }
+const parts = { challenge: challenged, enrolments, refusals: refused, sizes, observer, polls: heldPolls }
 const chosen = process.argv.slice(2)
 const postgres = await startPostgres()
 const load = startLoad()

@@ -19,7 +19,7 @@ export async function measure(watched: Watched, run: () => Promise<Timing>): Pro
   const after = now()
   const per = (what: keyof Cost) => (after[what] - before[what]) / timing.count
   const refused = Object.entries(timing.refused)
-  if (refused.length > 0) throw new Error(`not all were accepted: ${JSON.stringify(timing.refused)}`)
+  if (refused.length > 0) throw new Error(`not all were answered as expected: ${JSON.stringify(timing.refused)}`)
   return {
     ...timing,
     perSecond: timing.count / timing.seconds,
