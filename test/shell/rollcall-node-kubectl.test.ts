@@ -129,6 +129,7 @@ withBoth('tells Nodes, pods and the hash that K3s puts into its tokens', async (
 
 withBoth('a thousand tokens are published by ten calls of kubectl', async () => {
   const all = Array.from({ length: 1_000 }, (_, n) => `${task(n)} token-create ${idOf(n)} 0123456789abcdef 1800000000`)
+  node.env.ROLLCALL_LOOK = '20'
   server.page = 100
   server.tasks = all
   start()
