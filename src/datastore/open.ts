@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts'
 import { clustersDatabase, loginRole, observerRole, probeRole, sharedLoginPassword } from '../k3s/datastore-names.ts'
+import { bootstrapReads } from './bootstrap-reads.ts'
 import { checkAddress } from './check-address.ts'
 import { connect, type OwnServer } from './connect.ts'
 import { copyIn, copyOut } from './copy.ts'
@@ -31,8 +32,8 @@ export type ManagedOptions = {
   secure?: (() => Promise<void>) | undefined
 }
 
-/** Connections of our own role in the clusters' database, of the observer, and of who watches the locks. */
-const pool = { own: 4, observer: 2, watch: 2 } as const
+/** Connections of our own role in the clusters' database, of the observer on its rounds and when it is asked, and of who watches the locks. */
+const pool = { own: 4, observer: 2, asked: 1, watch: 2 } as const
 
 /** Seconds: the observer's own limits are below. */
 const longestRead = 8
@@ -45,11 +46,13 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
   const passwords = { observer: sharedLoginPassword(key, observerRole), probe: sharedLoginPassword(key, probeRole) }
   const sql = connect(server, { database: clustersDatabase, max: pool.own })
   const login = { user: observerRole, password: passwords.observer }
-  const observer = openObserver({
+  const observing = {
     connect: () => connect(server, { database: clustersDatabase, login, max: 1 }),
-    sessions: pool.observer,
     onStuck: () => void settled(() => endStuckReads(sql, longestRead)).catch(() => {}),
-  })
+  }
+  const observer = openObserver({ ...observing, sessions: pool.observer })
+  // Apart from the rounds: the servers of a hostile cluster may ask without end, and no other cluster is seen later for it.
+  const asked = openObserver({ ...observing, sessions: pool.asked })
   const locks = openLockWatch(() => connect(server, { database: clustersDatabase, max: 1, lasts: true }))
   let provisioned: Promise<void> | undefined
   const ready = () => {
@@ -79,7 +82,7 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
     ready,
     check: async (serverNodes) => {
       await usable(ready)
-      const own = rollConnections + pool.own + pool.observer + pool.watch
+      const own = rollConnections + pool.own + pool.observer + pool.asked + pool.watch
       await checkAddress({ address, ca, password: passwords.probe, own, serverNodes })
     },
     warnings: async () => {
@@ -91,10 +94,10 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
     fenceLogin: (enrollmentId) => change(() => fenceRole(sql, loginRole(enrollmentId))),
     dropLogin: (clusterId, enrollmentId) =>
       change(() => unblocked(sql, () => dropLogin(server, sql, clusterId, enrollmentId))),
-    readBootstrap: async (clusterId, serverToken) => {
+    readBootstrap: bootstrapReads(async (clusterId, serverToken) => {
       await ready()
-      return readBootstrap(observer, clusterId, serverToken)
-    },
+      return readBootstrap(asked, clusterId, serverToken)
+    }),
     purge: (clusterId) => change(() => unblocked(sql, () => purgeSchema(server, sql, clusterId))),
     copyOut: async (clusterId, use) => {
       await ready()
@@ -106,7 +109,7 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
       await copyIn(sql, clusterId, rows, replace)
     },
     close: async () => {
-      await Promise.all([sql.end({ timeout: 5 }), observer.close(), locks.close()])
+      await Promise.all([sql.end({ timeout: 5 }), observer.close(), asked.close(), locks.close()])
     },
   }
 }
