@@ -42,17 +42,22 @@ export type Places = {
 
 export type Pin = { thumbprint: string; jwk: Record<string, string> | null }
 
-/** `hostname` in `next` is the wish: null = to be made from the serial, if it has a cluster. */
+type Refused = { kind: 'refused'; path?: string; reason: string }
+
+/**
+ * What a line does to a device on the roll. `hostname` in `next` is the wish: null = to be made from the serial, if it has a cluster.
+ * `new`: the roll knows neither its serial nor its key any more.
+ */
 export type Plan =
-  | { kind: 'refused'; path?: string; reason: string }
-  | { kind: 'unchanged' }
-  | { kind: 'create' | 'update'; next: Columns; rename: boolean; pin: Pin | null }
+  | Refused
+  | { kind: 'unchanged' | 'new' }
+  | { kind: 'update'; next: Columns; rename: boolean; pin: Pin | null }
 
 export type PlanInput = { input: ImportInput; pin: Pin | null; known: Known; places: Places; mayLower: boolean }
 
-/** What a line of an import would do: nothing of it is done here, and hostnames are still to be found. */
+/** What a line of an import would do whose serial or key the roll knows: nothing of it is done here, and hostnames are still to be found. */
 export function planLine(line: PlanInput): Plan {
-  const { input, pin, known } = line
+  const { pin, known } = line
   const before = known.device
   if (before && isTombstone(before.state as DeviceState)) {
     return refused(`is on the roll as ${before.state}: reinstate it first`, 'serial')
@@ -60,46 +65,29 @@ export function planLine(line: PlanInput): Plan {
   if (pin && known.key_owner !== null && known.key_owner !== before?.id) {
     return refused('the key is pinned for another device', 'identity')
   }
-  return before ? planUpdate(line, before) : planCreate(line, input)
+  return before ? planUpdate(line, before) : { kind: 'new' }
 }
 
-const refused = (reason: string, path?: string): Plan => ({ kind: 'refused', reason, ...(path ? { path } : {}) })
+const refused = (reason: string, path?: string): Refused => ({ kind: 'refused', reason, ...(path ? { path } : {}) })
 
-function planCreate({ pin, places, mayLower }: PlanInput, input: ImportInput): Plan {
-  if (input.profile === undefined) return refused('a new device needs one', 'profile')
-  const profile = places.profile({ name: input.profile })
-  const cluster = input.cluster === undefined ? null : places.cluster({ name: input.cluster })
+/** What of a line decides whether a new device may come of it. */
+export type Place = Pick<ImportInput, 'profile' | 'cluster' | 'role' | 'min_assurance'>
+
+/** Whether new devices may go to a place: all lines that name the same one share the answer. */
+export function planNew(place: Place, places: Places, mayLower: boolean): Refused | { kind: 'create' } {
+  if (place.profile === undefined) return refused('a new device needs one', 'profile')
+  const profile = places.profile({ name: place.profile })
+  const cluster = place.cluster === undefined ? null : places.cluster({ name: place.cluster })
   if (!profile) return refused('there is no such profile', 'profile')
   if (cluster === undefined) return refused('there is no such cluster', 'cluster')
-  const next = { ...empty, ...given(input, empty), serial: input.serial.trim() }
-  const wrong = misplaced(next, profile, cluster)
+  const columns = { role: place.role ?? null, min_assurance: place.min_assurance ?? null }
+  const wrong = misplaced(columns, profile, cluster)
   if (wrong) return wrong
-  const to = placement(next, profile, cluster)
+  const to = placement(columns, profile, cluster)
   if (!mayLower && lowers({ ...to, minAssurance: null }, to)) {
     return refused('below the profile needs scope admin', 'min_assurance')
   }
-  return {
-    kind: 'create',
-    next: { ...next, profile_id: profile.id, cluster_id: cluster?.id ?? null },
-    rename: true,
-    pin,
-  }
-}
-
-const empty: Columns = {
-  id: '',
-  serial: '',
-  profile_id: '',
-  cluster_id: null,
-  role: null,
-  hostname: null,
-  hostname_given: false,
-  uuid: null,
-  note: '',
-  labels: {},
-  vars: {},
-  macs: [],
-  min_assurance: null,
+  return { kind: 'create' }
 }
 
 function planUpdate({ input, pin, known, places, mayLower }: PlanInput, before: Columns & { state: string }): Plan {
@@ -162,7 +150,9 @@ function given(input: ImportInput, old: Columns): Partial<Columns> {
   }
 }
 
-function placement(columns: Columns, profile: PlanProfile, cluster: PlanCluster | null): Placement {
+type Own = Pick<Columns, 'role' | 'min_assurance'>
+
+function placement(columns: Own, profile: PlanProfile, cluster: PlanCluster | null): Placement {
   return {
     role: (columns.role ?? profile.role) as Role,
     minAssurance: columns.min_assurance as Placement['minAssurance'],
@@ -171,7 +161,7 @@ function placement(columns: Columns, profile: PlanProfile, cluster: PlanCluster 
   }
 }
 
-function misplaced(columns: Columns, profile: PlanProfile, cluster: PlanCluster | null): Plan | undefined {
+function misplaced(columns: Own, profile: PlanProfile, cluster: PlanCluster | null): Refused | undefined {
   const [error] = placementErrors(placement(columns, profile, cluster))
   return error && refused(error.reason, error.path)
 }

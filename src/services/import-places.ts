@@ -9,6 +9,8 @@ type Named = {
   device: { profile_id: string; cluster_id: string | null } | null
 }
 
+export type ImportPlaces = ReturnType<typeof importPlaces>
+
 /** The profiles and clusters of an import, read once each. */
 export function importPlaces(tx: Drizzle) {
   const profiles = new Shelf<ProfileTraits>((by) => placementProfiles(tx, by))
@@ -42,7 +44,7 @@ type Read<T> = (by: { names: string[] } | { ids: string[] }) => Promise<T[]>
 
 class Shelf<T extends { id: string; name: string }> {
   readonly #read: Read<T>
-  readonly #byName = new Map<string, T | undefined>()
+  readonly #byName = new Map<string, T>()
   readonly #byId = new Map<string, T>()
 
   constructor(read: Read<T>) {
@@ -54,8 +56,8 @@ class Shelf<T extends { id: string; name: string }> {
   }
 
   async learn(names: readonly (string | null)[], ids: readonly (string | null | undefined)[]): Promise<void> {
+    // What there is not is asked for again: a file may name any number of them.
     const newNames = [...new Set(names)].filter((name) => name !== null && !this.#byName.has(name)) as string[]
-    for (const name of newNames) this.#byName.set(name, undefined)
     for (const item of await this.#read({ names: newNames })) {
       this.#byName.set(item.name, item)
       this.#byId.set(item.id, item)
@@ -65,7 +67,7 @@ class Shelf<T extends { id: string; name: string }> {
   }
 
   async hold(lock: (names: string[]) => Promise<T[]>): Promise<void> {
-    const named = [...this.#byName.values()].filter((item) => item !== undefined)
+    const named = [...this.#byName.values()]
     const now = new Map((await lock(named.map((item) => item.name))).map((item) => [item.id, item]))
     if (named.every((item) => JSON.stringify(now.get(item.id)) === JSON.stringify(item))) return
     throw new AppError('busy', {

@@ -1,43 +1,37 @@
-import { deriveAlternative, deriveHostname } from '../roll/hostname.ts'
-import type { Columns } from '../roll/import-plan.ts'
+import { deriveAlternative } from '../roll/hostname.ts'
 import type { Drizzle } from '../store/database.ts'
-import { takenHostnames } from '../store/import.ts'
+import { giveNames, giveOtherNames, type Nameless, nameChanges, nextNameless } from '../store/import-names.ts'
+import type { Findings } from './import-findings.ts'
 
-/** A device that an import makes or changes; with `rename` it has a hostname to find. */
-export type Seeker = { next: Columns; rename: boolean }
+/** Lines without a name that are looked after at once. */
+const page = 500
 
 /**
- * Finds hostnames that are free in their clusters and writes them into `next`. All first wishes come before any alternative, and
- * earlier lines before later ones.
- * @returns those that found none, with the name that they wished for
+ * Finds hostnames that are free in their clusters. All first wishes come before any alternative, and earlier lines before later ones.
+ * @returns how many lines found none, by what they would have done
  */
-export async function nameImport<S extends Seeker>(tx: Drizzle, all: readonly S[]): Promise<Map<S, string>> {
-  const seekers = all.filter(({ next, rename }) => rename && next.cluster_id !== null)
-  const isGiven = new Set(seekers.filter(({ next }) => next.hostname !== null))
-  const wish = (seeker: S) => seeker.next.hostname ?? deriveHostname(seeker.next.serial)
-  const homeless = await settle(tx, seekers, wish)
-  const derived = homeless.filter((seeker) => !isGiven.has(seeker))
-  const lost = new Set([
-    ...homeless.filter((seeker) => isGiven.has(seeker)),
-    ...(await settle(tx, derived, ({ next }) => deriveAlternative(next.serial))),
-  ])
-  return new Map([...lost].map((seeker) => [seeker, wish(seeker)]))
+export async function nameImport(tx: Drizzle, found: Findings): Promise<{ created: number; updated: number }> {
+  const lost = { created: 0, updated: 0 }
+  if ((await giveNames(tx)) > 0) {
+    for (let rows = await nextNameless(tx, 0, page); rows.length > 0; ) {
+      for (const { line, serial, hostname, fresh } of await findOthers(tx, rows)) {
+        const reason = `another device of the cluster has ${hostname}, or had it`
+        found.refuse({ line, serial, path: 'hostname', reason })
+        lost[fresh ? 'created' : 'updated'] += 1
+      }
+      rows = await nextNameless(tx, rows.at(-1)?.line ?? 0, page)
+    }
+  }
+  await nameChanges(tx)
+  return lost
 }
 
-/** Gives each the name of `nameOf` if it is free. @returns the others */
-async function settle<S extends Seeker>(
-  tx: Drizzle,
-  seekers: readonly S[],
-  nameOf: (seeker: S) => string,
-): Promise<S[]> {
-  const wishes = seekers.map((seeker) => ({ cluster_id: seeker.next.cluster_id as string, hostname: nameOf(seeker) }))
-  const taken = await takenHostnames(tx, wishes)
-  return seekers.filter(({ next }, i) => {
-    const { cluster_id, hostname } = wishes[i] as { cluster_id: string; hostname: string }
-    const place = `${cluster_id}/${hostname}`
-    if (taken.has(place)) return true
-    taken.add(place)
-    next.hostname = hostname
-    return false
+/** @returns those that may not have another name, or find none */
+async function findOthers(tx: Drizzle, rows: readonly Nameless[]): Promise<Nameless[]> {
+  const derived = rows.filter(({ given }) => !given)
+  const wishes = derived.map(({ line, cluster_id, serial }) => {
+    return { line, cluster_id, hostname: deriveAlternative(serial) }
   })
+  const settled = await giveOtherNames(tx, wishes)
+  return rows.filter(({ line }) => !settled.has(line))
 }

@@ -1,37 +1,56 @@
 import { AppError } from '../errors.ts'
 import { identityFromInput } from '../identity/public-key.ts'
-import { normaliseMac } from '../roll/device-input.ts'
-import { csvReader, type ImportLine, type ImportReader, ndjsonReader, type Refusal } from '../roll/import-format.ts'
+import { newId } from '../ids.ts'
+import { type ImportInput, normaliseMac } from '../roll/device-input.ts'
+import { deriveHostname } from '../roll/hostname.ts'
+import { csvReader, type ImportLine, ndjsonReader, type Refusal } from '../roll/import-format.ts'
 import type { Drizzle } from '../store/database.ts'
-import { type StagedLine, stageLines } from '../store/import-stage.ts'
+import { type StagedLine, type StagedPlace, stagedText, stageLines, stagePlaces } from '../store/import-stage.ts'
+import type { Context } from './context.ts'
+import type { Findings } from './import-findings.ts'
 
 export type ImportBody = { format: 'csv' | 'ndjson'; body: AsyncIterable<Uint8Array> }
 
 /** Characters of records that are staged at once. Longer texts would be long-lived to V8, and an import's memory three times as much. */
 const stageSize = 131_072
 
-/** Lines, and characters of them, that are planned and written together. */
+/** Lines, and characters of them, that are planned together, and a little more. */
 const batch = { lines: 500, size: 1_048_576 } as const
+
+/** Places that are remembered: a file that names more of them gives some a second number. */
+const manyPlaces = 1_000
 
 /** Bytes that are read at once: what one piece holds is gone before V8 takes it for long-lived, so memory stays flat. */
 const piece = 8_192
 
+/** `staged`: lines that were taken; `last`: the last one of them. */
+export type Read = { staged: number; last: number }
+
 /**
  * Reads a file into the stage.
- * @param refuse told of each line that cannot be taken
- * @returns the last line of each batch that is to be applied together
+ * @param found told of each line that cannot be taken
  * @throws AppError `invalid` for a bad header, `request_invalid` for a body that breaks off
  */
 export async function stageBody(
   tx: Drizzle,
+  context: Context,
   { format, body }: ImportBody,
-  refuse: (refusal: Refusal) => void,
-): Promise<number[]> {
+  found: Findings,
+): Promise<Read> {
   const reader = format === 'csv' ? csvReader() : ndjsonReader()
-  const stage = new Stage(tx)
-  for await (const chunk of chunks(body)) await stage.add(taken(reader, chunk, refuse))
-  await stage.add(taken(reader, undefined, refuse))
+  const stage = new Stage(tx, idsByLine(context.now(), context.random(8)))
+  for await (const chunk of chunks(body)) await stage.add(taken(reader.push(chunk), found))
+  await stage.add(taken(reader.end(), found))
   return stage.end()
+}
+
+// Ids that grow with the lines: the roll lists a file in its own order, and four indexes of 100,000 rows grow at one end.
+function idsByLine(now: number, random: Uint8Array): (line: number) => string {
+  const bytes = Buffer.concat([random, Buffer.alloc(4)])
+  return (line) => {
+    bytes.writeUInt32BE(line, 8)
+    return newId('dev', now, bytes)
+  }
 }
 
 async function* chunks(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -44,87 +63,125 @@ async function* chunks(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
   }
 }
 
-function taken(reader: ImportReader, chunk: Uint8Array | undefined, refuse: (refusal: Refusal) => void): StagedLine[] {
-  const lines = chunk ? reader.push(chunk) : reader.end()
-  const good: StagedLine[] = []
+/** A line that was taken: its input, and its key if it gives one. */
+type Taken = { line: number; input: ImportInput; key: GivenKey | undefined }
+type GivenKey = ReturnType<typeof identityFromInput>
+
+function taken(lines: readonly ImportLine[], found: Findings): Taken[] {
+  const good: Taken[] = []
   for (const line of lines) {
-    const staged = 'reason' in line ? line : toStaged(line)
-    if ('reason' in staged) refuse(staged)
-    else good.push(staged)
+    const outcome = 'reason' in line ? line : take(line)
+    if ('reason' in outcome) found.refuse(outcome)
+    else good.push(outcome)
   }
   return good
 }
 
-function toStaged({ line, input }: Exclude<ImportLine, Refusal>): StagedLine | Refusal {
-  const serial = input.serial.trim()
+function take({ line, input }: Exclude<ImportLine, Refusal>): Taken | Refusal {
   try {
-    const key = input.identity && identityFromInput(input.identity)
-    const { profile, cluster, role, hostname, note, labels, vars, min_assurance } = input
-    return {
-      line,
-      serial,
-      serial_key: serial.toLowerCase(),
-      thumbprint: key?.thumbprint,
-      jwk: key?.jwk,
-      profile,
-      cluster,
-      role,
-      hostname,
-      uuid: input.uuid?.toLowerCase(),
-      note,
-      labels,
-      vars,
-      macs: input.macs?.map(normaliseMac),
-      min_assurance,
-    }
+    return { line, input, key: input.identity && identityFromInput(input.identity) }
   } catch (error) {
     const [wrong] = error instanceof AppError ? (error.errors ?? []) : []
     if (!wrong) throw error
-    return { line, serial, path: wrong.path, reason: wrong.reason }
+    return { line, serial: input.serial.trim(), path: wrong.path, reason: wrong.reason }
   }
 }
 
 /** Hands lines to Postgres; the next ones are read while it takes some. */
 class Stage {
   readonly #tx: Drizzle
+  readonly #idOf: (line: number) => string
+  readonly #places = new PlaceNumbers()
+  readonly #read: Read = { staged: 0, last: 0 }
   #waiting: string[] = []
   #size = 0
-  #under: Promise<void> = Promise.resolve()
-  readonly #ends: number[] = []
-  #batch = { lines: 0, size: 0, last: 0 }
+  #under: Promise<unknown> = Promise.resolve()
+  #batch = { number: 0, lines: 0, size: 0 }
 
-  constructor(tx: Drizzle) {
+  constructor(tx: Drizzle, idOf: (line: number) => string) {
     this.#tx = tx
+    this.#idOf = idOf
   }
 
-  async add(lines: readonly StagedLine[]): Promise<void> {
-    for (const staged of lines) {
-      const text = JSON.stringify(staged)
+  async add(lines: readonly Taken[]): Promise<void> {
+    for (const taken of lines) {
+      const text = stagedText(this.#staged(taken))
       this.#waiting.push(text)
-      this.#size += text.length
-      this.#count(staged.line, text.length)
+      this.#count(taken.line, text.length)
     }
     if (this.#size < stageSize) return
     await this.#under
-    this.#under = stageLines(this.#tx, this.#waiting)
+    this.#under = this.#send()
     // Awaited before the next piece; a failure in between must not count as unhandled.
     this.#under.catch(() => {})
-    this.#waiting = []
-    this.#size = 0
   }
 
-  async end(): Promise<number[]> {
+  async end(): Promise<Read> {
     await this.#under
-    if (this.#waiting.length > 0) await stageLines(this.#tx, this.#waiting)
-    if (this.#batch.lines > 0) this.#ends.push(this.#batch.last)
-    return this.#ends
+    if (this.#waiting.length > 0) await this.#send()
+    return this.#read
+  }
+
+  #staged({ line, input, key }: Taken): StagedLine {
+    const serial = input.serial.trim()
+    return {
+      line,
+      batch: this.#batch.number,
+      place: this.#places.numberOf(input),
+      id: this.#idOf(line),
+      serial,
+      serial_key: serial.toLowerCase(),
+      thumbprint: key?.thumbprint,
+      jwk: key?.jwk,
+      hostname: input.hostname ?? deriveHostname(serial),
+      hostname_given: input.hostname !== undefined,
+      uuid: input.uuid?.toLowerCase(),
+      note: input.note,
+      labels: input.labels,
+      vars: input.vars,
+      macs: input.macs?.map(normaliseMac),
+    }
+  }
+
+  #send(): Promise<unknown> {
+    const lines = this.#waiting
+    this.#waiting = []
+    this.#size = 0
+    return Promise.all([stagePlaces(this.#tx, this.#places.takeNew()), stageLines(this.#tx, lines)])
   }
 
   #count(line: number, size: number): void {
-    const { lines, size: before } = this.#batch
-    this.#batch = { lines: lines + 1, size: before + size, last: line }
-    if (lines + 1 < batch.lines && before + size < batch.size) return
-    this.#ends.push(line)
-    this.#batch = { lines: 0, size: 0, last: line }
+    this.#read.staged += 1
+    this.#read.last = line
+    this.#size += size
+    const { number, lines, size: before } = this.#batch
+    const isFull = lines + 1 >= batch.lines || before + size >= batch.size
+    this.#batch = isFull ? { number: number + 1, lines: 0, size: 0 } : { number, lines: lines + 1, size: before + size }
+  }
+}
+
+/** Gives places their numbers. */
+class PlaceNumbers {
+  readonly #known = new Map<string, number>()
+  #new: StagedPlace[] = []
+  #last = 0
+
+  numberOf({ profile, cluster, role, min_assurance }: Omit<StagedPlace, 'id'>): number {
+    // None of these words has a space in it.
+    const words = `${profile ?? ''} ${cluster ?? ''} ${role ?? ''} ${min_assurance ?? ''}`
+    const number = this.#known.get(words)
+    if (number !== undefined) return number
+    if (this.#known.size >= manyPlaces) this.#known.clear()
+    this.#last += 1
+    this.#known.set(words, this.#last)
+    this.#new.push({ id: this.#last, profile, cluster, role, min_assurance })
+    return this.#last
+  }
+
+  /** Those that were numbered since the last call. */
+  takeNew(): StagedPlace[] {
+    const places = this.#new
+    this.#new = []
+    return places
   }
 }

@@ -1,56 +1,51 @@
 import { sql } from 'drizzle-orm'
-import type { Columns } from '../roll/import-plan.ts'
 import type { Drizzle } from './database.ts'
 import { executePrepared } from './prepared.ts'
 
 /** A line that was read and is well formed, with the roll's own spelling of what is written; what is not given is undefined. */
 export type StagedLine = {
   line: number
+  /** Lines of one number are planned together, if the roll knows them. */
+  batch: number
+  /** Number of the `StagedPlace` */
+  place: number
+  /** Of the device that it makes, if it makes one */
+  id: string
   serial: string
   serial_key: string
   thumbprint?: string | undefined
   jwk?: Record<string, string> | null | undefined
-  profile?: string | undefined
-  cluster?: string | undefined
-  role?: string | undefined
-  hostname?: string | undefined
+  /** The one that is given, else what follows from the serial */
+  hostname: string
+  hostname_given: boolean
   uuid?: string | undefined
   note?: string | undefined
   labels?: Record<string, string> | undefined
   vars?: Record<string, unknown> | undefined
   macs?: readonly string[] | undefined
+}
+
+/** Where lines say that their devices belong: few, however long the file, and each is judged once. */
+export type StagedPlace = {
+  id: number
+  profile?: string | undefined
+  cluster?: string | undefined
+  role?: string | undefined
   min_assurance?: string | undefined
 }
 
-/** A device as it is on the roll, in the columns' own names; times are not of interest here. */
-export type KnownDevice = Columns & { state: string; version: number }
-
-/** A staged line beside what the roll knows of its serial and its key. */
-export type LineRow = {
-  line: number
-  serial: string
-  profile: string | null
-  cluster: string | null
-  role: string | null
-  hostname: string | null
-  min_assurance: string | null
-  /** The key that the line gives */
-  pin: string | null
-  /** What else it gives; only where the serial is on the roll, since a new device gets it straight from the stage. */
-  rest: Pick<StagedLine, 'uuid' | 'note' | 'labels' | 'vars' | 'macs' | 'jwk'> | null
-  device: KnownDevice | null
-  /** Live key of the device */
-  thumbprint: string | null
-  has_jwk: boolean
-  /** The device that the line's key is pinned for */
-  key_owner: string | null
-  enrolled: boolean
-  live: boolean
-}
-
 // Typed columns, so that what Postgres has to take apart is taken apart while the file still comes, and once.
-const columns = `line int, serial text, serial_key text, thumbprint text, jwk jsonb, profile text, cluster text, role text, hostname text,
-  uuid text, note text, labels jsonb, vars jsonb, macs text[], min_assurance text`
+const columns =
+  sql.raw(`line int, batch int, place int, id text, serial text, serial_key text, thumbprint text, jwk jsonb, hostname text,
+  hostname_given bool, uuid text, note text, labels jsonb, vars jsonb, macs text[]`)
+const placeColumns = sql.raw('id int, profile text, cluster text, role text, min_assurance text')
+const verdictColumns = sql.raw('profile_id text, cluster_id text, path text, reason text')
+
+/** What lines change of devices on the roll: the columns that they leave them with, and what is told of it. */
+const changeColumns = `line int, id text, serial text, profile_id text, cluster_id text, role text, hostname text, hostname_given bool, uuid text,
+  note text, labels jsonb, vars jsonb, macs text[], min_assurance text, version int, rename bool, old_hostname text, thumbprint text, jwk jsonb,
+  detail jsonb`
+export const changes = sql.raw(changeColumns)
 
 /**
  * A place for the lines, of this transaction alone. An import reads at the sender's pace and must hold no device's row meanwhile.
@@ -63,54 +58,120 @@ export async function openStage(tx: Drizzle): Promise<boolean> {
   if (!row?.ok) return false
   // Enough to look for repeats among 100,000 lines without files.
   await tx.execute(sql`set local work_mem = '16MB'`)
-  await tx.execute(sql`create temp table import_lines (${sql.raw(columns)}, primary key (line)) on commit drop`)
+  await tx.execute(sql`create temp table import_lines (${columns}, primary key (line)) on commit drop`)
+  await tx.execute(
+    sql`create temp table import_places (${placeColumns}, ${verdictColumns}, primary key (id)) on commit drop`,
+  )
   await tx.execute(sql`
-    create temp table import_names (cluster_id text, hostname text, primary key (cluster_id, hostname)) on commit drop`)
+    create temp table import_known (line int primary key, batch int, device_id text, same bool) on commit drop`)
+  await tx.execute(sql`create temp table import_changes (${changes}, primary key (line)) on commit drop`)
   return true
 }
 
-/** @param lines each the JSON of a `StagedLine` */
+// What Postgres is sent of a line. The names are short, since they are written, sent and read again for each line, and the columns stand in the order
+// of `columns`.
+const sent = sql.raw(
+  `l int, b int, p int, i text, s text, k text, t text, j jsonb, h text, g bool, u text, n text, a jsonb, v jsonb, m text[]`,
+)
+
+/** A line as `stageLines` sends it. Put together by hand: half of what an import costs here would be the copies that JSON.stringify makes. */
+export function stagedText(line: StagedLine): string {
+  const { thumbprint, jwk, uuid, note, labels, vars, macs } = line
+  let text = `{"l":${line.line},"b":${line.batch},"p":${line.place},"i":"${line.id}","s":${JSON.stringify(line.serial)}`
+  text += `,"k":${JSON.stringify(line.serial_key)},"h":${JSON.stringify(line.hostname)},"g":${line.hostname_given}`
+  if (thumbprint !== undefined) text += `,"t":${JSON.stringify(thumbprint)}`
+  if (jwk) text += `,"j":${JSON.stringify(jwk)}`
+  if (uuid !== undefined) text += `,"u":${JSON.stringify(uuid)}`
+  if (note !== undefined) text += `,"n":${JSON.stringify(note)}`
+  if (labels !== undefined) text += `,"a":${JSON.stringify(labels)}`
+  if (vars !== undefined) text += `,"v":${JSON.stringify(vars)}`
+  if (macs !== undefined) text += `,"m":${JSON.stringify(macs)}`
+  return `${text}}`
+}
+
+/** @param lines from `stagedText` */
 export async function stageLines(tx: Drizzle, lines: readonly string[]): Promise<void> {
   await executePrepared(
     tx,
-    sql`
-    insert into import_lines select * from json_to_recordset(${`[${lines.join()}]`}::text::json) as i(${sql.raw(columns)})`,
+    sql`insert into import_lines select * from json_to_recordset(${`[${lines.join()}]`}::text::json) as i(${sent})`,
   )
 }
 
-export type Repeat = { line: number; serial: string; first: number }
-
-/** Takes out the later lines of a serial or a key that stands in the file twice. */
-export async function takeRepeats(tx: Drizzle, what: 'serial_key' | 'thumbprint'): Promise<Repeat[]> {
-  const column = sql.raw(what)
-  return tx.execute<Repeat>(sql`
-    with repeated as (
-      select ${column}, min(line) as first from import_lines where ${column} is not null group by 1 having count(*) > 1
-    )
-    delete from import_lines l using repeated r where l.${column} = r.${column} and l.line > r.first
-    returning l.line, l.serial, r.first`)
+export async function stagePlaces(tx: Drizzle, places: readonly StagedPlace[]): Promise<void> {
+  if (places.length === 0) return
+  await executePrepared(
+    tx,
+    sql`
+    insert into import_places (id, profile, cluster, role, min_assurance)
+    select * from json_to_recordset(${JSON.stringify(places)}::text::json) as i(${placeColumns})`,
+  )
 }
 
-// Lateral, each with its limit: looked up line by line in an index, whatever Postgres believes of the size of a roll that grows under it.
-/** The staged lines behind `after`, up to and with `last`, in their order, each beside what the roll knows. */
-export async function nextLines(tx: Drizzle, after: number, last: number): Promise<LineRow[]> {
-  return tx.execute<LineRow>(sql`
-    select l.line, l.serial, l.profile, l.cluster, l.role, l.hostname, l.min_assurance, l.thumbprint as pin, d.device, d.thumbprint,
-      case when d.device is not null then json_build_object(
-        'uuid', l.uuid, 'note', l.note, 'labels', l.labels, 'vars', l.vars, 'macs', l.macs, 'jwk', l.jwk) end as rest,
-      coalesce(d.has_jwk, false) as has_jwk, o.device_id as key_owner,
-      coalesce(d.enrolled, false) as enrolled, coalesce(d.live, false) as live
-    from import_lines l
-    left join lateral (
-      select to_json(d) as device, i.thumbprint, i.jwk is not null as has_jwk,
-        exists (select 1 from enrollments e where e.device_id = d.id) as enrolled,
-        exists (select 1 from enrollments e where e.device_id = d.id and e.ended_at is null) as live
-      from devices d left join identities i on i.device_id = d.id and i.ended_at is null
-      where d.serial_key = l.serial_key limit 1
-    ) d on true
-    left join lateral (
-      select device_id from identities where thumbprint = l.thumbprint and ended_at is null limit 1
-    ) o on true
-    where l.line > ${after} and l.line <= ${last}
-    order by l.line`)
+/** So many of them as are shown, in the order of their lines, and how many there are. */
+export type Shown<T> = { rows: T[]; total: number }
+
+export function shownOf<T extends { total: number }>(rows: T[]): Shown<T> {
+  return { rows, total: rows[0]?.total ?? 0 }
+}
+
+export type Repeat = { line: number; serial: string; first: number; total: number }
+
+/** Takes out the later lines of a serial or a key that stands in the file twice. */
+export async function takeRepeats(
+  tx: Drizzle,
+  what: 'serial_key' | 'thumbprint',
+  limit: number,
+): Promise<Shown<Repeat>> {
+  const column = sql.raw(what)
+  const rows = await tx.execute<Repeat>(sql`
+    with repeated as (
+      select ${column}, min(line) as first from import_lines where ${column} is not null group by 1 having count(*) > 1
+    ), gone as (
+      delete from import_lines l using repeated r where l.${column} = r.${column} and l.line > r.first
+      returning l.line, l.serial, r.first
+    )
+    select *, (count(*) over ())::int as total from gone order by line limit ${limit}`)
+  return shownOf(rows)
+}
+
+export type PlaceRow = {
+  id: number
+  profile: string | null
+  cluster: string | null
+  role: string | null
+  min_assurance: string | null
+}
+
+/** The next places behind `after`, not more than `limit`. */
+export async function nextPlaces(tx: Drizzle, after: number, limit: number): Promise<PlaceRow[]> {
+  return tx.execute<PlaceRow>(sql`
+    select id, profile, cluster, role, min_assurance from import_places where id > ${after} order by id limit ${limit}`)
+}
+
+/** What a place means: ids of what it names, where there is such, and why no new device may go there. */
+export type Verdict = {
+  id: number
+  profile_id: string | null
+  cluster_id: string | null
+  path: string | null
+  reason: string | null
+}
+
+export async function judgePlaces(tx: Drizzle, verdicts: readonly Verdict[]): Promise<void> {
+  await tx.execute(sql`
+    update import_places p set profile_id = v.profile_id, cluster_id = v.cluster_id, path = v.path, reason = v.reason
+    from json_to_recordset(${JSON.stringify(verdicts)}::text::json) as v(id int, ${verdictColumns})
+    where p.id = v.id`)
+}
+
+export type Misplaced = { line: number; serial: string; path: string | null; reason: string; total: number }
+
+/** New devices that may not go where their lines put them. */
+export async function misplacedLines(tx: Drizzle, limit: number): Promise<Shown<Misplaced>> {
+  const rows = await tx.execute<Misplaced>(sql`
+    select l.line, l.serial, p.path, p.reason, (count(*) over ())::int as total
+    from import_lines l join import_places p on p.id = l.place
+    where p.reason is not null and not exists (select from import_known k where k.line = l.line)
+    order by l.line limit ${limit}`)
+  return shownOf(rows)
 }

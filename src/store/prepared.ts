@@ -1,6 +1,6 @@
 import type { SQL } from 'drizzle-orm'
 import { PgDialect } from 'drizzle-orm/pg-core'
-import type { Sql } from 'postgres'
+import type { RowList, Sql } from 'postgres'
 import type { Drizzle } from './database.ts'
 
 const dialect = new PgDialect()
@@ -11,7 +11,7 @@ const dialect = new PgDialect()
  * behind whatever still runs.
  * For statements that can be planned in one way only: the plan stays as the tables grow, and while they are empty every index seems as good.
  */
-export async function executePrepared<T extends object>(tx: Drizzle, query: SQL): Promise<T[]> {
+export async function executePrepared<T extends object>(tx: Drizzle, query: SQL): Promise<RowList<T[]>> {
   const { sql, params } = dialect.sqlToQuery(query)
   // Drizzle's own client of this transaction, which it does not show.
   const { client } = (tx as unknown as { session: { client: Sql } }).session
