@@ -1,4 +1,5 @@
-import { createReadStream, createWriteStream, existsSync, renameSync, rmSync } from 'node:fs'
+import { createReadStream, existsSync, renameSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { AppError } from '../errors.ts'
 import { backupCluster } from '../services/backup-cluster.ts'
 import { restoreCluster } from '../services/restore-cluster.ts'
@@ -49,7 +50,9 @@ async function backupToFile(deps: Deps, name: string, file: string): Promise<voi
   if (existsSync(file)) throw new Error(`${file} is there already`)
   const part = `${file}.${process.pid}.part`
   try {
-    await backupCluster(deps, actor, name, createWriteStream(part, { flags: 'wx', mode: 0o600 }))
+    // Opened before anything is asked for: a stream would say that it cannot be when nobody listens to it yet.
+    const opened = await open(part, 'wx', 0o600)
+    await backupCluster(deps, actor, name, opened.createWriteStream())
     renameSync(part, file)
   } catch (error) {
     rmSync(part, { force: true })

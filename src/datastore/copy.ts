@@ -45,6 +45,8 @@ export async function copyOut(observer: Sql, clusterId: string, use: (rows: Read
     await observer.begin('read only', async (tx) => {
       await tx.unsafe(limits)
       const rows = await tx.unsafe(`copy (${query}) to stdout`).readable()
+      // Who takes the rows may not listen yet when Postgres refuses: an error that nobody hears ends the process. It is thrown to who reads then.
+      rows.on('error', () => {})
       await used(rows, use).catch((error) => {
         // The table is looked at after COPY began.
         if (error.name === 'PostgresError') throw error

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -85,6 +85,29 @@ test('a cluster that is not there is told, and leaves no file', async () => {
   assert.equal([end.code, end.err.split('\n').at(-2)], [1, 'rollcall: there is no cluster nowhere'])
   assert.not.match(end.err, 'THE BACKUP')
   assert.throws(() => statSync(file))
+})
+
+test('a cluster that no server has started yet, one whose table is hostile, and a file that cannot be made are told, and leave nothing', async () => {
+  await declare('unbegun')
+  const owner = ownerRole(await declare('hostile'))
+  await database.superuser('rollcall_k3s').unsafe(`create view ${owner}.kine as select 1 as id`)
+  const lastWords = async (name: string, to: string) => {
+    const { code, err } = await rollcall(['cluster', 'backup', name, to, ...data], { env })
+    return [code, err.split('\n').at(-2)]
+  }
+  assert.equal(await lastWords('unbegun', file), [
+    1,
+    'rollcall: its table is not there: no server of it has started yet',
+  ])
+  const [code, words] = await lastWords('hostile', file)
+  assert.is(code, 1)
+  assert.match(words as string, /^rollcall: datastore_tampered: /)
+  const nowhere = join(directory, 'nowhere', 'site-a.backup')
+  assert.match((await lastWords('site-a', nowhere))[1] as string, /^rollcall: ENOENT/)
+  assert.equal(
+    readdirSync(directory).filter((name) => name.includes('backup')),
+    [],
+  )
 })
 
 test('a backup is a file for its owner alone, which says what it is and is not overwritten', async () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type postgres from 'postgres'
 import * as assert from 'uvu/assert'
 import type { ManagedDatastore } from '../../src/datastore/managed.ts'
@@ -74,6 +75,14 @@ for (const major of majors) {
     const { cluster: guarded, node } = await begun(kineTable)
     await node.unsafe('alter table kine enable row level security')
     assert.match(await detailOf(copyOf(guarded)), /^datastore_tampered: .*row security/)
+  })
+
+  test('a refusal that comes before anybody takes the rows is thrown to who takes them', async () => {
+    const late = async (stream: Readable) => {
+      await sleep(100)
+      for await (const _ of stream);
+    }
+    assert.match(await detailOf(managed.copyOut(await declared(), late)), /^its table is not there/)
   })
 
   test('what takes the rows may fail, and the next copy works', async () => {
