@@ -42,15 +42,26 @@ async function rotate(command: ClusterCommand, rotation: Rotation): Promise<Clus
   refuse(disputed && rotation.ca_hash === undefined ? [{ path: 'ca_hash', reason: 'say which one is true' }] : [])
   const token = newToken(command, rotation)
   const ca = newCa(row, rotation)
-  if ('caHash' in ca && ca.caHash !== row.caHash) await orphanAgents(tx, row.id, 'not joined')
+  const isNew = 'caHash' in ca && ca.caHash !== row.caHash
+  if (isNew) await orphanAgents(tx, row.id, 'not joined')
   const caHash = 'caHash' in ca ? ca.caHash : row.caHash
   const at = date(context.now())
   const turn = { initializerDeviceId: null, initializerUntil: null, stuckReason: null }
   return {
-    set: { ...token.set, ...ca, ...turn, state: await stateAfter(command, caHash ?? null), stateSince: at },
+    set: {
+      ...token.set,
+      ...ca,
+      ...(isNew ? noKubeconfig : {}),
+      ...turn,
+      state: await stateAfter(command, caHash ?? null),
+      stateSince: at,
+    },
     detail: { server_token: token.how, ca_hash: caHash ?? null },
   }
 }
+
+// It names the CA before: a server is asked for one anew.
+const noKubeconfig = { kubeconfigSealed: null, kubeconfigAt: null } satisfies Partial<ClusterRow>
 
 function newToken({ context, row }: ClusterCommand, { server_token }: Rotation) {
   if (server_token === undefined && row.state !== 'compromised') return { how: 'kept' as const, set: {} }

@@ -3,7 +3,7 @@ import { apiEndpoint } from '../k3s/api-endpoint.ts'
 import { rewriteKubeconfig } from '../k3s/kubeconfig.ts'
 import { type Front, haproxyConfig, keepalivedConfig, zoneRecords } from '../k3s/load-balancer.ts'
 import { recordAudit } from '../store/audit.ts'
-import { type ClusterRow, findCluster, listServers } from '../store/clusters.ts'
+import { type ClusterRow, findCluster, listServers, updateCluster } from '../store/clusters.ts'
 import type { Actor } from './actor.ts'
 import { loadBalancerOf, place } from './cluster-view.ts'
 import type { Context } from './context.ts'
@@ -13,20 +13,25 @@ const mostServers = 1_000
 
 /**
  * The cluster's kubeconfig, led to its API endpoint. Each time it is given out stands in the audit.
- * @throws AppError `not_found` where none is kept; `state_conflict` where what is kept cannot be given out
+ * @throws AppError `not_found` where none is kept; `state_conflict` where what is kept cannot be given out: it is forgotten then
  */
-export function readKubeconfig({ db, vault, now }: Context, actor: Actor, name: string): Promise<string> {
-  return db.transaction(async (tx) => {
-    const row = await findCluster(tx, name)
+export async function readKubeconfig({ db, vault, now }: Context, actor: Actor, name: string): Promise<string> {
+  const made = await db.transaction(async (tx) => {
+    const row = await findCluster(tx, name, 'update')
     if (!row) throw new AppError('not_found')
     if (!row.escrowKubeconfig) throw new AppError('not_found', { detail: 'none is kept: set escrow_kubeconfig' })
     if (!row.kubeconfigSealed) throw new AppError('not_found', { detail: 'no server of the cluster has sent it yet' })
     const { url } = endpointOf(row)
     const uploaded = vault.open(place.kubeconfig(row.id), row.kubeconfigSealed).toString()
     const made = rewriteKubeconfig(uploaded, { name: row.name, server: url, expected: row.caHash })
-    if ('problem' in made) throw new AppError('state_conflict', { detail: made.problem })
-    await recordAudit(tx, now(), actor, 'cluster.kubeconfig', `cluster:${name}`)
-    return made.text
+    // A server sends one anew with its next word on its Nodes, at most a minute later.
+    if ('problem' in made) await updateCluster(tx, row.id, { kubeconfigSealed: null, kubeconfigAt: null })
+    else await recordAudit(tx, now(), actor, 'cluster.kubeconfig', `cluster:${name}`)
+    return made
+  })
+  if ('text' in made) return made.text
+  throw new AppError('state_conflict', {
+    detail: `${made.problem}: it was thrown away, and a server is asked for another`,
   })
 }
 

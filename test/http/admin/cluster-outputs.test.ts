@@ -106,7 +106,7 @@ test('200: with virtual addresses, zone and keepalived.conf are there before the
   assert.match((await get('early/haproxy')).body.detail, /no server yet/)
 })
 
-test('200: the kubeconfig, led to the API endpoint and noted in the audit each time; 409 with a foreign CA', async () => {
+test('200: the kubeconfig, led to the API endpoint and noted in the audit each time; 409 once with a foreign CA, and it is forgotten', async () => {
   const { certificate } = await makeCa(desk.world.now())
   const base64 = (text: string) => Buffer.from(text).toString('base64')
   const uploaded = YAML.stringify({
@@ -118,14 +118,17 @@ test('200: the kubeconfig, led to the API endpoint and noted in the audit each t
   })
   const [row] = await desk.world.sql`select id from clusters where name = 'site-a'`
   const sealed = desk.world.vault.seal(`clusters/${row?.id}/kubeconfig`, uploaded)
-  await desk.world
-    .sql`update clusters set escrow_kubeconfig = true, kubeconfig_sealed = ${sealed} where name = 'site-a'`
+  const keep = () =>
+    desk.world.sql`update clusters set escrow_kubeconfig = true, kubeconfig_sealed = ${sealed} where name = 'site-a'`
+  await keep()
   const foreign = await get('site-a/kubeconfig')
   assert.equal(foreign.status, 409)
   assert.match(foreign.body.detail, /another CA/)
+  assert.match((await get('site-a/kubeconfig')).body.detail, /no server of the cluster has sent it yet/)
 
   const caHash = createHash('sha256').update(certificate).digest('hex')
   await desk.world.sql`update clusters set ca_hash = ${caHash} where name = 'site-a'`
+  await keep()
   const answer = await get('site-a/kubeconfig')
   assert.equal(answer.status, 200)
   assert.equal(answer.headers.get('cache-control'), 'no-store')

@@ -126,6 +126,18 @@ test('rotated 200: ends compromised with what the admin rotated, and shows no se
   assert.is((await deviceOf(joined.id))?.mustRejoin, false)
 })
 
+test('rotated 200: a kubeconfig that names the CA before is kept no longer, one of the same CA is', async () => {
+  const kept = { escrowKubeconfig: true, kubeconfigSealed: Buffer.from('x'), kubeconfigAt: new Date(0) }
+  for (const [ca_hash, expected] of [
+    [one, Buffer.from('x')],
+    [two, null],
+  ] as const) {
+    const { name, id } = await cluster({ state: 'up', caHash: one, ...kept })
+    assert.is((await call(name, 'rotated', { ca_hash })).status, 200)
+    assert.equal((await rowOf(id))?.kubeconfigSealed, expected)
+  }
+})
+
 test('rotated 200: without a body nothing that the revoked server knew is used again', async () => {
   const { name, id } = await cluster({ state: 'compromised', caHash: one })
   const before = await tokenOf(id)
