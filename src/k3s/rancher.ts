@@ -68,18 +68,23 @@ export function checkRancherInstall(install: RancherInstall, k3sVersion: string)
   const errors: FieldError[] = []
   const at = (member: string, reason: string) => errors.push({ path: `rancher.install.${member}`, reason })
   if (!isHostname(install.hostname)) at('hostname', 'must be a DNS name in lower case')
-  const unsupported = install.allow_unsupported ? undefined : supportProblem(install.version, k3sVersion)
+  const unsupported = supportProblem(install, k3sVersion)
   if (unsupported) at('version', `${unsupported}; allow_unsupported is the way round`)
   return errors
 }
 
-function supportProblem(rancher: string, k3sVersion: string): string | undefined {
+/** Why a Rancher is not meant for a cluster of this K3s version; undefined if it is, or the admin does not mind. */
+export function supportProblem(
+  { version: rancher, allow_unsupported }: Pick<RancherInstall, 'version' | 'allow_unsupported'>,
+  k3sVersion: string,
+): string | undefined {
+  if (allow_unsupported) return undefined
   const range = supported[rancher.split('.').slice(0, 2).join('.')]
   if (!range) return `it is not known which Kubernetes Rancher ${rancher} supports`
   const { minor } = parseVersion(k3sVersion)
   const [oldest, newest] = range
   if (minor >= oldest && minor <= newest) return undefined
-  return `Rancher ${rancher} supports Kubernetes 1.${oldest} to 1.${newest}, and the cluster is on 1.${minor}`
+  return `Rancher ${rancher} supports Kubernetes 1.${oldest} to 1.${newest}, and ${k3sVersion} is 1.${minor}`
 }
 
 /**

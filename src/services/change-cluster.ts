@@ -42,7 +42,7 @@ export function changeCluster(
     const changed = changedMembers(before, spec)
     if (changed.length === 0) return showCluster(tx, row, now)
     refuse(changed.includes('name') ? [{ path: 'name', reason: 'a name cannot be changed' }] : [])
-    await checkCluster({ db: tx, managed: context.managed }, spec)
+    await checkCluster({ db: tx, managed: context.managed }, spec, before)
     await checkState(tx, row, before, spec)
     // What was fetched or rendered for another Rancher is of no use to this one.
     const forgotten = {

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import { AppError, type FieldError } from '../errors.ts'
 import { apiEndpoint, isHostname } from '../k3s/api-endpoint.ts'
 import type { ClusterSpec } from '../k3s/cluster.ts'
@@ -17,14 +18,15 @@ type Deps = Pick<Context, 'managed'> & { db: Drizzle }
 
 /**
  * Checks what the schema cannot say.
+ * @param before what it was: a Rancher that runs there is no reason against a change of something else
  * @throws AppError `invalid` with every reason at once
  */
-export async function checkCluster({ db, managed }: Deps, spec: ClusterSpec): Promise<void> {
+export async function checkCluster({ db, managed }: Deps, spec: ClusterSpec, before?: ClusterSpec): Promise<void> {
   refuse([
     ...endpointErrors(spec.api_endpoint),
     ...sanErrors(spec.tls_sans),
     ...checkLoadBalancer(spec.load_balancer),
-    ...rancherErrors(spec),
+    ...(before && isDeepStrictEqual(rancherGround(before), rancherGround(spec)) ? [] : rancherErrors(spec)),
     ...checkAccess(spec),
     ...checkDatastore(spec.datastore),
     ...managedErrors(spec, managed),
@@ -54,8 +56,14 @@ function managedErrors({ datastore }: ClusterSpec, managed: Deps['managed']): Fi
   return [{ path: 'datastore.kind', reason }]
 }
 
-function rancherErrors({ rancher, version }: ClusterSpec): FieldError[] {
-  if (rancher?.install) return checkRancherInstall(rancher.install, version)
+/** What a Rancher's checks look at. */
+const rancherGround = ({ rancher, version, settings }: ClusterSpec) => [rancher, version, settings[helmOff]]
+const helmOff = 'disable-helm-controller'
+
+function rancherErrors({ rancher, version, settings }: ClusterSpec): FieldError[] {
+  const noHelm = { path: `settings.${helmOff}`, reason: 'it is what installs the Rancher of rancher.install' }
+  if (rancher?.install)
+    return [...checkRancherInstall(rancher.install, version), ...(settings[helmOff] === true ? [noHelm] : [])]
   return rancher?.import ? checkRancherImport(rancher.import) : []
 }
 

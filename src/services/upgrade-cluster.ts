@@ -1,4 +1,6 @@
 import { AppError } from '../errors.ts'
+import type { RancherInstall } from '../k3s/cluster.ts'
+import { supportProblem } from '../k3s/rancher.ts'
 import {
   isRunning,
   nodesProblem,
@@ -16,7 +18,7 @@ import { date } from '../store/time.ts'
 import { listUpgradeNodes, upgradeOf } from '../store/upgrades.ts'
 import type { Actor, Precondition } from './actor.ts'
 import { refuseUnrecorded } from './check-cluster.ts'
-import { type ShownCluster, showCluster } from './cluster-view.ts'
+import { rancherOf, type ShownCluster, showCluster } from './cluster-view.ts'
 import type { Context } from './context.ts'
 
 /**
@@ -37,7 +39,8 @@ export function upgradeCluster(
     if (!row) throw new AppError('not_found')
     precondition(row)
     const nodes = await listUpgradeNodes(tx, row.id)
-    const upgrade = await decide(tx, row, request, nodes, now)
+    const rancher = row.rancherSealed && rancherOf(row.id, row.rancherSealed, context.vault)
+    const upgrade = await decide(tx, { row, install: rancher?.install }, request, nodes, now)
     const after = await updateCluster(tx, row.id, { upgrade, updatedAt: date(now), version: row.version + 1 })
     const action = upgrade.ended_at === undefined ? 'cluster.upgrade' : 'cluster.upgrade.end'
     const { from, to, image, window } = upgrade
@@ -58,7 +61,7 @@ export async function readUpgradePlan({ db }: Pick<Context, 'db'>, name: string)
 
 async function decide(
   tx: Drizzle,
-  row: ClusterRow,
+  { row, install }: { row: ClusterRow; install: RancherInstall | undefined },
   { version, replace, ...asked }: UpgradeRequest,
   nodes: readonly UpgradeNode[],
   now: number,
@@ -70,7 +73,9 @@ async function decide(
   if (running && version === running.from) return callOff(running, nodes, now)
   // The same one again, e.g. with another window.
   const again = running?.to === version ? running : undefined
-  const problem = again ? undefined : (upgradeProblem(row.k3sVersion, version) ?? nodesProblem(nodes, version))
+  const problem = again
+    ? undefined
+    : (upgradeProblem(row.k3sVersion, version) ?? nodesProblem(nodes, version) ?? rancherProblem(install, version))
   if (problem) throw refused(problem)
   await refuseUnrecorded(tx, { version, allow_unpinned: row.allowUnpinned })
   const { servers, agents, strangers } = progressOf(version, nodes)
@@ -83,6 +88,11 @@ async function decide(
     reached_at: now,
     ...(again?.servers_done_at === undefined ? {} : { servers_done_at: again.servers_done_at }),
   }
+}
+
+function rancherProblem(install: RancherInstall | undefined, version: string): string | undefined {
+  const problem = install && supportProblem(install, version)
+  return problem && `${problem}: upgrade Rancher and tell its version (rancher.install), or say allow_unsupported there`
 }
 
 function refuseState({ state, name }: ClusterRow): void {

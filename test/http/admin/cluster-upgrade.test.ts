@@ -99,6 +99,40 @@ test('409: a node that was left behind would skip a minor', async () => {
   assert.match((await upgrade('uneven')).body.detail, /^old runs v1\.34\.9\+k3s1: .*skips/)
 })
 
+const install = {
+  version: '2.15.1',
+  cert_manager_version: 'v1.21.1',
+  hostname: 'rancher.example.net',
+  bootstrap_password: 'not-to-be-guessed',
+}
+
+test('409: a version that the Rancher on the cluster does not support; 200 where the admin does not mind', async () => {
+  await cluster('ranch', { rancher: { install } })
+  assert.match(
+    (await upgrade('ranch', { version: next })).body.detail,
+    /^Rancher 2\.15\.1 supports .* 1\.36, and v1\.37\.0/,
+  )
+  const bold = { rancher: { install: { ...install, allow_unsupported: true } } }
+  assert.is((await desk.call('PATCH', '/clusters/ranch', bold)).status, 200)
+  assert.is((await upgrade('ranch', { version: next })).status, 200)
+})
+
+test('200: a cluster whose version went past its Rancher may be changed otherwise', async () => {
+  await cluster('past', { rancher: { install } })
+  await desk.world.sql`update clusters set k3s_version = ${next} where name = 'past'`
+  assert.is((await desk.call('PATCH', '/clusters/past', { escrow_kubeconfig: true })).status, 200)
+  const other = { rancher: { install: { hostname: 'other.example.net' } } }
+  assert.equal((await desk.call('PATCH', '/clusters/past', other)).body.errors[0].path, 'rancher.install.version')
+})
+
+test('422: a Rancher to be installed by the Helm controller that the settings turn off', async () => {
+  const settings = { 'disable-helm-controller': true }
+  const answer = await desk.call('POST', '/clusters', clusterInput('helmless', { settings, rancher: { install } }))
+  assert.equal([answer.status, answer.body.errors?.[0].path], [422, 'settings.disable-helm-controller'])
+  await cluster('helmless', { rancher: { install } })
+  assert.is((await desk.call('PATCH', '/clusters/helmless', { settings })).status, 422)
+})
+
 test('409: a PATCH of the version once a cluster has begun, or a machine has its document', async () => {
   const patched = await desk.call('PATCH', '/clusters/calm', { version: to })
   assert.is(patched.status, 409)
@@ -206,8 +240,8 @@ test('is stuck half an hour later, with the reason', async () => {
 
 test('warns of an image named by tag, of a fault that the version has, and of a Rancher', async () => {
   const endpoint = 'postgres://k3s:pw@db.test:5432/site'
-  await cluster('warned', { datastore: { kind: 'postgres', endpoint } })
-  await desk.world.sql`update clusters set rancher_sealed = ''::bytea where name = 'warned'`
+  const rancher = { import: { url: 'https://rancher.example.net', token: 'token-1:secret' } }
+  await cluster('warned', { datastore: { kind: 'postgres', endpoint }, rancher })
   const { warnings } = (await upgrade('warned')).body
   assert.is(warnings.length, 4)
   assert.match(warnings.join('\n'), /pgbouncer[\s\S]*COLLATE[\s\S]*by tag[\s\S]*Rancher/)
