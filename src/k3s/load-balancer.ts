@@ -45,12 +45,19 @@ const bracketed = (address: string) => (address.includes(':') ? `[${address}]` :
 /**
  * haproxy.cfg that passes TCP through to the servers that answer `pong` at /ping (K3s' own, without a login). A check does not verify the
  * certificate, since nothing is decided by it but whether to send connections there: clients verify end to end.
+ *
+ * Virtual addresses are bound `transparent`ly (IP_TRANSPARENT, wants CAP_NET_ADMIN): keepalived brings one up only where HAProxy runs already, and
+ * the machine that stands by must run it without them. A server whose name does not resolve is left out until a reload; a `resolvers` section would
+ * look for it again, but asks DNS alone, without search domains or /etc/hosts, and so loses servers that are known by their bare names.
  */
 export function haproxyConfig({ cluster, port, vips, backends }: Front): string {
-  const binds = vips.length > 0 ? vips.map((vip) => `${bracketed(vip)}:${port}`) : [`:${port}`]
+  const binds = vips.length > 0 ? vips.map((vip) => `${bracketed(vip)}:${port} transparent`) : [`:${port}`]
   return `# HAProxy in front of the servers of cluster ${cluster}. Written by Rollcall: made anew when servers come or go.
 global
     log stdout format raw local0
+    # Started by root, which alone may bind addresses that are not there yet.
+    user haproxy
+    group haproxy
     maxconn 20000
 
 defaults
@@ -73,7 +80,8 @@ backend k3s-${cluster}-servers
     balance leastconn
     option httpchk GET /ping
     http-check expect string pong
-    default-server check check-ssl verify none inter 3s fall 3 rise 2 on-marked-down shutdown-sessions
+    # A server whose name does not resolve is left out, and keeps no other one from being served.
+    default-server init-addr last,libc,none check check-ssl verify none inter 3s fall 3 rise 2 on-marked-down shutdown-sessions
 ${backends.map(({ name, address }) => `    server ${name} ${bracketed(address)}:6443`).join('\n')}
 `
 }

@@ -77,6 +77,13 @@ test('the real HAProxy takes its configuration without a warning', () => {
   accepts('/usr/sbin/haproxy -c -f config', haproxyConfig(front))
 })
 
+test('the real HAProxy starts with a server whose name does not resolve', () => {
+  if (!existsSync('/usr/sbin/haproxy')) return console.log('skipped: there is no haproxy here')
+  const lost = { ...front, backends: [...front.backends, { name: 'sn-3', address: 'sn-3.invalid' }] }
+  // It warns of that server, which is right.
+  accepts('/usr/sbin/haproxy -q -c -f config 2>said || { cat said; exit 1; }', haproxyConfig(lost))
+})
+
 test('the real keepalived takes its configuration without a warning', () => {
   if (!existsSync('/usr/sbin/keepalived') || process.getuid?.() !== 0)
     return console.log('skipped: keepalived is tried as root, where it is installed')
