@@ -20,12 +20,21 @@ export const list = z.string().transform((text) => text.split(/[\s,]+/).filter((
 export const pem = (what: string) =>
   z.string().refine((text) => text.includes(`-----BEGIN ${what}`), `must be PEM or its file`)
 
+const holdsNoPrivateKey = (text: string) => !text.includes('PRIVATE KEY')
+
+/** Certificates that others are given, whole. */
+export const authorities = pem('CERTIFICATE').refine(
+  holdsNoPrivateKey,
+  'holds a private key, and everybody is given this file: give certificates alone',
+)
+
 export const publicKey = z
   .string()
   .refine(
     (text) => /-----BEGIN (?:PUBLIC KEY|CERTIFICATE)/.test(text),
     'must be the PEM of a public key or certificate, or its file',
   )
+  .refine(holdsNoPrivateKey, 'holds a private key: give its public half alone')
 
 export const origin = (protocol: string) =>
   z

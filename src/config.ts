@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import { z } from '@hono/zod-openapi'
 import { contradictions } from './config-contradictions.ts'
 import {
+  authorities,
   databaseUrl,
   datastoreAddress,
   hostName,
@@ -87,7 +88,7 @@ const Settings = z.object({
   ROLLCALL_POSTGRES_LISTEN: z.string().optional(),
   ROLLCALL_POSTGRES_PORT: port.default(0),
   ROLLCALL_DATASTORE_ADDRESS: datastoreAddress.optional(),
-  ROLLCALL_DATASTORE_CA: pem('CERTIFICATE').optional(),
+  ROLLCALL_DATASTORE_CA: authorities.optional(),
   ROLLCALL_DATASTORE_NETWORKS: list.pipe(z.array(network)).default([]),
   ROLLCALL_PUBLIC_URL: origin('https:').optional(),
   ROLLCALL_BOOT_URL: origin('http:').or(origin('https:')).optional(),
@@ -95,7 +96,7 @@ const Settings = z.object({
   ROLLCALL_TLS_SANS: list.pipe(z.array(hostName)).default([]),
   ROLLCALL_TLS_CERT: pem('CERTIFICATE').optional(),
   ROLLCALL_TLS_KEY: pem('').optional(),
-  ROLLCALL_TLS_CA: pem('CERTIFICATE').optional(),
+  ROLLCALL_TLS_CA: authorities.optional(),
   ROLLCALL_TLS_NEXT_KEY: publicKey.optional(),
   ROLLCALL_SEALING_KEY_FILE: z.string().optional(),
   ROLLCALL_K3S_SCRIPT_URL: webUrl.default('https://raw.githubusercontent.com/k3s-io/k3s/{version}/install.sh'),
@@ -145,18 +146,6 @@ export function loadConfig(source: ConfigSource): Config {
   problems.push(...contradictions(raw))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems.join('\n'))
   return freeze(toConfig(parsed.data))
-}
-
-/** For people: the same, without anything that opens something. */
-export function redacted(config: Config): unknown {
-  const url = config.databaseUrl
-    ?.replace(/\/\/[^@/]*@/, (login) => login.replace(/:[^@]*@/, ':***@'))
-    .replace(/([?&]password=)[^&]*/g, '$1***')
-  return {
-    ...config,
-    databaseUrl: url ?? null,
-    tls: config.tls ? { certificate: config.tls.certificate, key: '***' } : null,
-  }
 }
 
 function toConfig(s: z.output<typeof Settings>): Config {
@@ -217,7 +206,9 @@ function read(name: Name, { flags, env }: ConfigSource, problems: string[]): str
   try {
     return readFileSync(file, 'utf8').trim()
   } catch (error) {
-    problems.push(`${path ? `${name}_FILE` : name}: cannot read ${file} (${(error as NodeJS.ErrnoException).code})`)
+    // What was meant for a key and is no PEM may be the key all the same.
+    const shown = path === undefined && name === 'ROLLCALL_TLS_KEY' ? 'what is neither PEM nor a file' : file
+    problems.push(`${path ? `${name}_FILE` : name}: cannot read ${shown} (${(error as NodeJS.ErrnoException).code})`)
     return undefined
   }
 }

@@ -1,4 +1,4 @@
-import { redacted } from '../config.ts'
+import { redacted } from '../config-redacted.ts'
 import type { Command } from './command.ts'
 import { readFlags } from './flags.ts'
 
