@@ -4,6 +4,7 @@ import type { IgnitionConfig } from './ignition-schema.ts'
 import type { LintProblem } from './input.ts'
 import { lintAgain } from './lint-again.ts'
 import { lintNeeds } from './lint-needs.ts'
+import { lintPackages } from './lint-packages.ts'
 import { lintPaths } from './lint-paths.ts'
 import type { Builtin, ProfileSpec, Role } from './profile.ts'
 import { sampleInput } from './sample.ts'
@@ -33,15 +34,17 @@ export function lintTemplate(spec: ProfileSpec, builtins: Builtins): LintProblem
   const own = lintRole(compiled.made, spec, spec.role)
   const other = lintRole(compiled.made, spec, spec.role === 'server' ? 'agent' : 'server')
   const further = other.filter(({ message }) => !own.some((problem) => message.endsWith(problem.message)))
-  if (typeof spec.template === 'string') return [...own, ...further]
-  return [...own, ...further, ...lintNeeds(compiled.made.program, spec.role), ...lintBox(compiled.made, spec)]
+  const found = [...own, ...further, ...lintBox(compiled.made, spec)]
+  return typeof spec.template === 'string' ? found : [...found, ...lintNeeds(compiled.made.program, spec.role)]
 }
 
-/** What a box cannot do with a document that is none of ours. */
+/** What a box that Ignition sets up cannot do. */
 function lintBox(document: CompiledDocument, spec: ProfileSpec): LintProblem[] {
   if (spec.document !== 'ignition') return []
   const config = attempt(() => document.renderWhole(sampleInput(spec, spec.role, 'plain')).parsed)
-  return 'made' in config ? lintAgain(config.made as IgnitionConfig) : []
+  if (!('made' in config)) return []
+  const made = config.made as IgnitionConfig
+  return [...lintPackages(made), ...(typeof spec.template === 'string' ? [] : lintAgain(made))]
 }
 
 /** Of the profile's own role, what is wrong is an error; a device may be given the other one, too. */

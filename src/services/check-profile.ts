@@ -7,9 +7,13 @@ import { templateThread } from './template-thread.ts'
 /** Lints a profile. @returns what is only a warning @throws AppError `invalid` with each error, and its line where known */
 export async function checkProfile(context: Pick<Context, 'settings'>, spec: ProfileSpec): Promise<LintProblem[]> {
   const problems = await lint(context, spec)
-  const path = typeof spec.template === 'string' ? 'template' : 'template.source'
+  const template = typeof spec.template === 'string' ? 'template' : 'template.source'
   const errors = problems.filter(({ severity }) => severity === 'error')
-  refuse(errors.map(({ message, line }) => ({ path, reason: message, ...(line === undefined ? {} : { line }) })))
+  const place = (code: string, line?: number) => ({
+    path: code === 'packages' ? 'packages' : template,
+    ...(line === undefined ? {} : { line }),
+  })
+  refuse(errors.map(({ code, message, line }) => ({ ...place(code, line), reason: message })))
   return problems.filter(({ severity }) => severity === 'warning')
 }
 

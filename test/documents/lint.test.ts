@@ -89,6 +89,27 @@ test('warns of what the installer reads and a copy of a built-in template does n
   }
 })
 
+test('refuses packages where there is nothing to install them with, and takes an own way of doing it', () => {
+  for (const system of systems) {
+    for (const role of roles) {
+      const document = system === 'fcos' || system === 'flatcar' ? 'ignition' : 'cloud-init'
+      const found = (template: object | string, packages: string[]) =>
+        lintTemplate(ProfileSpec.parse({ name: 'p', document, role, template, packages }), builtins).map(
+          ({ severity, code }) => `${severity} ${code}`,
+        )
+      const source = builtins.documents[`builtin:${system}`]
+      for (const template of [`builtin:${system}`, { source }]) {
+        assert.equal(found(template, ['open-iscsi']), document === 'ignition' ? ['error packages'] : [], system)
+        assert.equal(found(template, []), [], system)
+      }
+    }
+  }
+  const source =
+    'ignition: { version: 3.3.0 }\nstorage:\n  files:\n    - path: /etc/layers\n      contents: { source: {{dataUrl (join profile.packages " ")}} }'
+  const own = { name: 'p', document: 'ignition', role: 'agent', template: { source }, packages: ['open-iscsi'] }
+  assert.equal(lintTemplate(ProfileSpec.parse(own), builtins), [])
+})
+
 test('warns of values that are written bare', () => {
   assert.is(told('hostname: {{device.hostname}}'), 'warning unquoted_value')
   assert.is(told('runcmd:\n  - [echo, {{device.note}}]'), 'warning unquoted_value')

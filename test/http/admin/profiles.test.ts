@@ -29,6 +29,20 @@ test('422: everything wrong is said at once, each by its path', async () => {
   assert.equal(paths(answer).sort(), ['document', 'join_ttl', 'reenrol', 'role', 'template', 'vars'])
 })
 
+test('422: packages for a box that has nothing to install them with, on making and on changing a profile', async () => {
+  const ignition = (name: string, packages: string[]) =>
+    profileInput(name, { document: 'ignition', template: 'builtin:flatcar', packages })
+  const reason = /cannot be installed on a system that Ignition sets up/
+  const made = await desk.call('POST', '/profiles', ignition('packed', ['open-iscsi']))
+  assert.is(made.status, 422)
+  assert.equal(paths(made), ['packages'])
+  assert.match(made.body.errors[0].reason, reason)
+  assert.is((await desk.call('POST', '/profiles', ignition('packed', []))).status, 201)
+  const changed = await desk.call('PATCH', '/profiles/packed', { packages: ['open-iscsi'] })
+  assert.is(changed.status, 422)
+  assert.match(changed.body.errors[0].reason, reason)
+})
+
 test('403: scope admin makes profiles', async () => {
   assert.is((await desk.call('POST', '/profiles', profileInput('x'), { as: 'write' })).status, 403)
   assert.is((await desk.call('PATCH', '/profiles/x', {}, { as: 'write' })).status, 403)
