@@ -281,13 +281,17 @@ k3s_download() {
   [ -x "$K3S" ]
 }
 
-# K3s' SELinux policy, where a mirror has it; otherwise the install script looks for it in K3s' own repository.
+# K3s' SELinux policy, where a mirror has it. Where K3s comes from no mirror, the install script looks for it in K3s' own repository.
 policy() {
   rm -f "$STATE/k3s-selinux.rpm"
   url='' sum=''
   case $(el) in '') return 0 ;; 8) release=el8 ;; *) release=el9 ;; esac
   eval "url=\${ROLLCALL_SELINUX_URL_$release:-} sum=\${ROLLCALL_SELINUX_SHA256_$release:-}"
-  [ -z "$url" ] || download "$url" "$sum" "$STATE/k3s-selinux.rpm" 0600
+  if [ -n "$url" ]; then
+    download "$url" "$sum" "$STATE/k3s-selinux.rpm" 0600
+  elif [ -n "${INSTALL_K3S_SKIP_SELINUX_RPM:-}" ]; then
+    DETAIL="the mirror has no SELinux policy of K3s for $release: none is installed"
+  fi
 }
 
 # A firewall would drop what nodes and pods say to each other (docs.k3s.io, Requirements).

@@ -24,15 +24,24 @@ const image =
 /** A tag of `rancher/k3s` takes no `+`. */
 export const imageTag = (version: ClusterSpec['version']): string => version.replace('+', '-')
 
+type ImageChoice = {
+  given: unknown
+  registry: unknown
+  registries?: ReadonlySet<string> | undefined
+  allowUnpinned: boolean
+}
+
 /**
  * The image of a cluster's version.
  * @param given by the profile or the device; by default K3s' own
  * @param registry `system-default-registry` of the cluster
- * @throws AppError `state_conflict` if it is no image, one of another version, or not pinned by digest and unpinned code was not allowed
+ * @param registries those that may be named; undefined: any
+ * @throws AppError `state_conflict` if it is no image, one of another version, not pinned by digest and unpinned code was not allowed, or of a registry
+ *   that may not be named
  */
 export function k3sImage(
   version: ClusterSpec['version'],
-  { given, registry, allowUnpinned }: { given: unknown; registry: unknown; allowUnpinned: boolean },
+  { given, registry, registries, allowUnpinned }: ImageChoice,
 ): string {
   const host = typeof registry === 'string' ? registry : 'docker.io'
   const name = given ?? `${host}/rancher/k3s:${imageTag(version)}`
@@ -42,7 +51,18 @@ export function k3sImage(
   if (tag !== undefined && tag !== imageTag(version)) throw conflict(`vars.image is not of ${version}`)
   if (digest === undefined && !allowUnpinned)
     throw conflict(`vars.image must name a digest (@sha256:…): ${version} in a container is not pinned otherwise`)
+  if (registries && !registries.has(registryOf(text)))
+    throw conflict(
+      `the image of K3s would come from ${registryOf(text)}, and nothing may be named but this server and the cluster's own registries: ` +
+        'set system-default-registry, or name the registry as an endpoint in registries and in vars.image',
+    )
   return text
+}
+
+/** As Docker and Podman read a name: without a dot or a port, its first part belongs to a repository of Docker's own registry. */
+function registryOf(name: string): string {
+  const [first = ''] = name.split('/')
+  return /[.:]/.test(first) || first === 'localhost' ? first : 'docker.io'
 }
 
 const conflict = (detail: string) => new AppError('state_conflict', { detail })

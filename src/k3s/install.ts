@@ -51,12 +51,19 @@ export type System = 'debian' | 'rocky' | 'fcos' | 'flatcar' | 'other'
 /**
  * What K3s' install script sees. Nothing here is secret: it is copied to a unit's environment file.
  * The binary is fetched and checked by us, so the script skips that part alone; its SELinux policy package comes from K3s' signed repository.
+ * @param mirrored K3s comes from a mirror: so does the policy, or it does not come at all. The script would go to rpm.rancher.io for it.
  */
-export function installEnv(system: System, role: 'server' | 'agent', version: string): Record<string, string> {
+export function installEnv(
+  system: System,
+  role: 'server' | 'agent',
+  version: string,
+  mirrored = false,
+): Record<string, string> {
   return {
     INSTALL_K3S_VERSION: version,
     INSTALL_K3S_EXEC: role,
     INSTALL_K3S_SKIP_DOWNLOAD: 'binary',
+    ...(mirrored ? { INSTALL_K3S_SKIP_SELINUX_RPM: 'true' } : {}),
     ...perSystem[system],
   }
 }

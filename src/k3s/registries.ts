@@ -65,5 +65,18 @@ function parse(yaml: string): { value: unknown } | { problem: string } {
   }
 }
 
+/**
+ * Registries that an admin named for a cluster, as `host[:port]`: what its mirrors lead to, and its `system-default-registry`. What is mirrored
+ * (`docker.io`) is none of them: only K3s' own containerd goes to the mirror instead.
+ * @param yaml a registries.yaml that was checked; empty: none
+ */
+export function ownRegistries(yaml: string, systemDefault: unknown): ReadonlySet<string> {
+  const parsed = yaml === '' ? {} : parse(yaml)
+  const { mirrors = {} } = Registries.safeParse('value' in parsed ? parsed.value : {}).data ?? {}
+  const endpoints = Object.values(mirrors).flatMap((mirror) => mirror?.endpoint ?? [])
+  const hosts = endpoints.filter((url) => URL.canParse(url)).map((url) => new URL(url).host)
+  return new Set([...hosts, ...(typeof systemDefault === 'string' ? [systemDefault] : [])])
+}
+
 // zod's own words name types, never values; those of a pattern are ours.
 const shapeOf = (message: string) => message.replace(/^Invalid input: /, '')

@@ -33,7 +33,7 @@ const mostKept = 512
  * template, and one look at every value in its result (documents/skeleton.ts).
  */
 export function documentComposer(deps: Deps, builtins: Builtins = builtinTemplates()) {
-  const { settings, keys } = deps
+  const { keys } = deps
   const compiled = new Map<string, CompiledDocument>()
   // By the object: claim-parts reads a cluster again when hashes were recorded, though its version stays the same.
   const shared = new WeakMap<ClusterParts, Map<string, SharedParts>>()
@@ -46,7 +46,7 @@ export function documentComposer(deps: Deps, builtins: Builtins = builtinTemplat
     const ofCluster = shared.get(cluster) ?? new Map<string, SharedParts>()
     shared.set(cluster, ofCluster)
     const common = keep(ofCluster, `${profile.id}/${profile.revision}/${role}`, () => sharedParts(deps, parts))
-    return documentInput(settings, common, parts, { nodePassword: nodePassword(keys.nodePassword, device.id), login })
+    return documentInput(deps, common, parts, { nodePassword: nodePassword(keys.nodePassword, device.id), login })
   }
 
   return {
@@ -73,7 +73,7 @@ export function documentComposer(deps: Deps, builtins: Builtins = builtinTemplat
      * @throws AppError `state_conflict` if the cluster lacks what the role needs
      */
     container(form: ContainerForm, parts: ComposeParts): ReturnType<typeof containerPreview> {
-      return containerPreview(form, redactInput(input(parts, () => noLogin)), parts.cluster)
+      return containerPreview(form, redactInput(input(parts, () => noLogin)), parts.cluster, deps.mirror)
     },
   }
 }

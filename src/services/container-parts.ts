@@ -3,7 +3,9 @@ import type { ProfileSpec } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import { paths } from '../k3s/config.ts'
 import { type ContainerForm, containerText, type K3sContainer, k3sImage } from '../k3s/container.ts'
+import { ownRegistries } from '../k3s/registries.ts'
 import type { ClusterParts } from './claim-parts.ts'
+import type { Mirror } from './context.ts'
 
 type Vars = DocumentInput['vars']
 
@@ -22,15 +24,21 @@ export function runsInContainer({ template }: ProfileSpec, vars: Vars): boolean 
 /** What a device's K3s in a container is made from: its document's input as far as that is known, and its cluster. */
 type Source = Pick<DocumentInput, 'device' | 'role' | 'vars'> & { k3s: Pick<DocumentInput['k3s'], 'unit' | 'env'> }
 
-/** @throws AppError `state_conflict` as `k3sImage` */
+/**
+ * @param mirror this server's: where nothing else may be named, an image must come from a registry of the cluster's own
+ * @throws AppError `state_conflict` as `k3sImage`
+ */
 export function containerOf(
   { device, role, vars, k3s }: Source,
   cluster: ClusterParts,
+  mirror: Mirror | undefined,
   allowUnpinned = cluster.allowUnpinned,
 ): K3sContainer {
+  const registry = cluster.settings['system-default-registry']
   const image = k3sImage(cluster.k3sVersion, {
     given: Object.hasOwn(vars, 'image') ? vars.image : undefined,
-    registry: cluster.settings['system-default-registry'],
+    registry,
+    registries: mirror?.only ? ownRegistries(cluster.registries ?? '', registry) : undefined,
     allowUnpinned,
   })
   const alone = cluster.datastore.kind === 'sqlite' && cluster.apiEndpoint === null
@@ -48,6 +56,7 @@ export function containerPreview(
   form: ContainerForm,
   input: DocumentInput,
   cluster: ClusterParts,
+  mirror: Mirror | undefined,
 ): { text: string; files: MountedFile[] } {
   const { k3s, secret, role } = input
   const files = [
@@ -57,7 +66,7 @@ export function containerPreview(
     ...k3s.files.filter(({ path }) => path.startsWith('/etc/rancher/')),
     ...(k3s.registries ? [{ path: '/etc/rancher/k3s/registries.yaml', content: k3s.registries }] : []),
   ]
-  return { text: containerText(form, containerOf(input, cluster, true)), files }
+  return { text: containerText(form, containerOf(input, cluster, mirror, true)), files }
 }
 
 const conflict = (detail: string) => new AppError('state_conflict', { detail })

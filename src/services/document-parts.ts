@@ -11,7 +11,7 @@ import { firewall } from '../k3s/firewall.ts'
 import { installEnv, type System } from '../k3s/install.ts'
 import type { ClusterParts, ProfileParts } from './claim-parts.ts'
 import { containerOf, runsInContainer } from './container-parts.ts'
-import type { Context, Settings } from './context.ts'
+import type { Context } from './context.ts'
 import { installSources } from './install-sources.ts'
 
 /** All that a document is made of. */
@@ -50,7 +50,7 @@ export type SharedParts = Pick<DocumentInput, 'cluster' | 'profile' | 'server'> 
 export function sharedParts(deps: DocumentDeps, { profile, cluster, role }: ComposeParts): SharedParts {
   const { settings, mirror } = deps
   const datastore = role === 'server' ? datastoreOf(deps, cluster) : noDatastore
-  const { images, selinux, ...install } = installSources(settings, mirror, cluster)
+  const { images, selinux, mirrored, ...install } = installSources(settings, mirror, cluster)
   const env = datastore.env
   return {
     cluster: { name: cluster.name, version: cluster.k3sVersion, api_endpoint: cluster.apiEndpoint ?? '' },
@@ -73,7 +73,7 @@ export function sharedParts(deps: DocumentDeps, { profile, cluster, role }: Comp
       firewall: firewall(role, cluster.datastore.kind, cluster.settings),
     },
     datastoreAddress: datastore.address,
-    install: { env: installEnv(systemOf(profile), role, cluster.k3sVersion), ...install },
+    install: { env: installEnv(systemOf(profile), role, cluster.k3sVersion, mirrored), ...install },
   }
 }
 
@@ -101,7 +101,7 @@ const startMark = '/var/lib/rollcall/enabled'
 
 /** All that a template can say about one device and one enrollment. */
 export function documentInput(
-  settings: Settings,
+  { settings, mirror }: Pick<DocumentDeps, 'settings' | 'mirror'>,
   shared: SharedParts,
   parts: ComposeParts,
   { nodePassword, login }: NodeSecrets,
@@ -111,7 +111,7 @@ export function documentInput(
   const isServer = role === 'server'
   const merged = { ...profile.spec.vars, ...vars }
   const container = runsInContainer(profile.spec, merged)
-    ? containerOf({ device: parts.device, role, vars: merged, k3s: shared.k3s }, parts.cluster)
+    ? containerOf({ device: parts.device, role, vars: merged, k3s: shared.k3s }, parts.cluster, mirror)
     : undefined
   return {
     device: { serial, hostname, labels, vars, note },

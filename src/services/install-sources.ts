@@ -15,13 +15,21 @@ export function installSources(
   settings: Settings,
   mirror: Mirror | undefined,
   { k3sVersion: version, pinned, allowUnpinned }: Pick<ClusterParts, 'k3sVersion' | 'pinned' | 'allowUnpinned'>,
-): MirrorSources {
+): MirrorSources & { mirrored: boolean } {
   const release = mirror?.find(version)
-  if (release) return mirrorSources({ release, prefix: `${settings.publicUrl}${mirrorPath}`, pinned, allowUnpinned })
+  if (release) {
+    const prefix = `${settings.publicUrl}${mirrorPath}`
+    return { ...mirrorSources({ release, prefix, pinned, allowUnpinned }), mirrored: true }
+  }
   if (mirror?.only) {
     const detail = `${version} is not in this server's mirror, and nothing else may be named: rollcall mirror add ${version}`
     throw new AppError('state_conflict', { detail })
   }
   const { installScriptUrl: scriptUrl, artifactUrl } = settings.k3s
-  return { ...installFrom({ version, scriptUrl, artifactUrl, pinned, allowUnpinned }), images: [], selinux: [] }
+  return {
+    ...installFrom({ version, scriptUrl, artifactUrl, pinned, allowUnpinned }),
+    images: [],
+    selinux: [],
+    mirrored: false,
+  }
 }

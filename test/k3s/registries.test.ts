@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert'
-import { checkRegistries } from '../../src/k3s/registries.ts'
+import { checkRegistries, ownRegistries } from '../../src/k3s/registries.ts'
 import { suite } from '../suite.ts'
 
 const test = suite('registries.yaml')
@@ -46,4 +46,9 @@ test('no refusal repeats what it holds', () => {
 
 test('takes one that K3s can use', () => {
   assert.equal(checkRegistries(good), [])
+})
+
+test('the own registries are what mirrors lead to and the default one, not what is mirrored', () => {
+  assert.equal([...ownRegistries(good, 'registry.lan')], ['registry.example.net:5000', 'registry.lan'])
+  assert.equal([...ownRegistries('', undefined)], [])
 })

@@ -162,7 +162,19 @@ for (const [name, shell] of shells) {
     })
   }
 
-  once('without one in the mirror the install script looks for it itself', async () => {
+  once(
+    'where K3s comes from a mirror without one, nobody looks for it elsewhere, and the timeline says so',
+    async () => {
+      node.leave('k3s.download', 'k3s.install')
+      node.write('etc/os-release', rocky('9.6'))
+      node.document('server', { ROLLCALL_OS: 'rocky', INSTALL_K3S_SKIP_SELINUX_RPM: 'true' })
+      await passes()
+      assert.match(node.read('installer.env'), 'INSTALL_K3S_SKIP_SELINUX_RPM=true')
+      assert.ok(details('k3s.download').includes('the mirror has no SELinux policy of K3s for el9: none is installed'))
+    },
+  )
+
+  once('without a mirror the install script looks for it itself', async () => {
     node.leave('k3s.download', 'k3s.install')
     node.write('etc/os-release', rocky('9.6'))
     node.document('server', { ROLLCALL_OS: 'rocky', INSTALL_K3S_SELINUX_WARN: 'true' })
