@@ -290,7 +290,7 @@ policy() {
   if [ -n "$url" ]; then
     download "$url" "$sum" "$STATE/k3s-selinux.rpm" 0600
   elif [ -n "${INSTALL_K3S_SKIP_SELINUX_RPM:-}" ]; then
-    DETAIL="the mirror has no SELinux policy of K3s for $release: none is installed"
+    DETAIL="the mirror has no SELinux policy for $release"
   fi
 }
 
