@@ -8,7 +8,7 @@ export type Progress = {
   lastStep: string | null
   lastResult: string | null
   lastStepAt: number | null
-  /** Why it is `failed` */
+  /** Why it is `failed`, or what its Node is doubted for */
   failure: string | null
   /** Its cluster was made anew under it. */
   mustRejoin: boolean
@@ -39,7 +39,7 @@ export const patience: Readonly<Record<DeviceState, number | null>> = {
 
 /** When the device will be stuck, in Unix seconds; each step it reports gives it more time. Null where nothing is awaited. */
 export function deadlineOf(p: Progress): number | null {
-  if (p.mustRejoin && (p.state === 'joined' || p.state === 'ready')) return p.stateSince
+  if ((p.mustRejoin || p.failure !== null) && isInside(p)) return p.stateSince
   const seconds = patience[p.state]
   return seconds === null ? null : lastSign(p) + seconds
 }
@@ -62,9 +62,12 @@ function underWay(p: Progress): boolean {
   return p.state === 'enrolled' || p.state === 'installing' || p.state === 'failed' || p.state === 'joined'
 }
 
+const isInside = ({ state }: Progress): boolean => state === 'joined' || state === 'ready'
+
 function reasonOf(p: Progress): string {
   if (p.mustRejoin)
     return 'its cluster was made anew: install the device again, or make it claim again, and it joins the new one'
+  if (p.failure !== null && isInside(p)) return p.failure
   switch (p.state) {
     case 'registered':
       return 'it never called in: is it powered and online, and are its serial number and key the ones on the roll?'

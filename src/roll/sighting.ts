@@ -1,3 +1,5 @@
+import { type EnrolledNode, isAlarm, type Owner, ownerOf } from './node-owner.ts'
+
 /** How Nodes came to be known: read from the cluster's datastore, from its API, or told by one of its servers. */
 export type NodeSource = 'datastore' | 'api' | 'server'
 
@@ -19,6 +21,8 @@ export type Sighting = {
   complete: boolean
   /** Unix seconds */
   at: number
+  /** Told by this device, with its node credential */
+  teller?: string
 }
 
 /** A Node as the roll keeps it. Times are Unix seconds. */
@@ -36,37 +40,33 @@ export type KnownNode = {
   goneAt: number | null
 }
 
-/** A live enrollment that may explain a Node. */
-export type EnrolledNode = {
-  enrollmentId: string
-  deviceId: string
-  hostname: string
-  /** Its cluster showed it, and as ready */
-  observed: boolean
-  ready: boolean
-  /** From when on a living Node of that name is this enrollment's: it was starting K3s, or has had the time to. Unix seconds */
-  startedAt: number
-}
-
 /** What a device's timeline is told of its Node. */
-export type NodeNews = 'node.joined' | 'node.ready' | 'node.not_ready' | 'node.gone' | 'node.back'
+export type NodeNews = 'node.joined' | 'node.ready' | 'node.not_ready' | 'node.gone' | 'node.back' | 'node.doubted'
 
 /** A device that its cluster shows. */
-export type NodeMove = { enrollmentId: string; deviceId: string; ready: boolean }
+export type NodeMove = {
+  enrollmentId: string
+  deviceId: string
+  ready: boolean
+  /** The Node is the device's own: what it was given to join with is spent */
+  own: boolean
+  /** It was not the device's before */
+  first: boolean
+}
 
 export type SightingChange = {
   /** To be written as they are now */
   rows: KnownNode[]
   moves: NodeMove[]
   news: { deviceId: string; enrollmentId: string; name: NodeNews }[]
+  /** Enrollments whose name somebody else may have taken */
+  alarms: string[]
 }
 
 /** Seconds between two writes that say nothing but that a Node is still seen. */
 const restSeconds = 120
 /** Seconds after which another source is believed again, though a better one spoke before. */
 const staleSeconds = 300
-/** Seconds after which Kubernetes calls the Node of a dead kubelet unknown (node-monitor-grace-period, 50 s), with room. */
-const graceSeconds = 120
 /** Seconds that a state must have lasted before its end is told: a Node that flaps must not fill a timeline. */
 const newsSeconds = 60
 /** A hostile server can make up any number of Nodes. */
@@ -81,7 +81,7 @@ export function compareSighting(
   known: readonly KnownNode[],
   enrolled: readonly EnrolledNode[],
 ): SightingChange | undefined {
-  const change: SightingChange = { rows: [], moves: [], news: [] }
+  const change: SightingChange = { rows: [], moves: [], news: [], alarms: [] }
   const byName = new Map(known.map((node) => [node.name, node]))
   const byHostname = new Map(enrolled.map((one) => [one.hostname, one]))
   const seen = new Map(sighting.nodes.filter(({ name }) => isNodeName(name)).map((node) => [node.name, node]))
@@ -90,9 +90,12 @@ export function compareSighting(
   for (const node of seen.values()) {
     const before = byName.get(node.name)
     if (before && isOutranked(sighting, before)) continue
-    const now = asSeen(sighting, node, before, byHostname.get(node.name))
-    if (before === undefined && now.deviceId === null && ++strangers > mostStrangers) continue
-    note(change, sighting.at, before, now, byHostname.get(node.name))
+    const one = byHostname.get(node.name)
+    const owner = one ? ownerOf(node, before?.goneAt === null ? before : undefined, one, sighting) : 'other'
+    const now = asSeen(sighting, node, before, one && { one, owner })
+    if (owner === 'doubted' && one) doubt(change, sighting.at, one, now)
+    if (before === undefined && now.deviceId === null && owner !== 'doubted' && ++strangers > mostStrangers) continue
+    note(change, sighting.at, before, now, one)
   }
   if (sighting.complete) {
     for (const before of known) {
@@ -100,7 +103,8 @@ export function compareSighting(
         note(change, sighting.at, before, asGone(sighting, before))
     }
   }
-  return change.rows.length + change.moves.length === 0 ? undefined : change
+  const { rows, moves, alarms } = change
+  return rows.length + moves.length + alarms.length === 0 ? undefined : change
 }
 
 /** What Kubernetes takes for a Node's name (RFC 1123 subdomain). A hostile datastore may hold any other. */
@@ -119,10 +123,12 @@ function asSeen(
   { source, at }: Sighting,
   node: SeenNode,
   before: KnownNode | undefined,
-  one: EnrolledNode | undefined,
+  claimed: { one: EnrolledNode; owner: Owner } | undefined,
 ): KnownNode {
   const stays = before?.goneAt === null ? before : undefined
-  const owner = one && isOf(node, stays, one, at) ? one : before
+  // What is doubted is kept as a stranger's, so that it stays in doubt.
+  const former = claimed?.owner === 'doubted' ? stays : before
+  const owner = claimed?.owner === 'own' ? claimed.one : former
   return {
     name: node.name,
     deviceId: owner?.deviceId ?? null,
@@ -135,16 +141,6 @@ function asSeen(
     seenAt: at,
     goneAt: null,
   }
-}
-
-/**
- * Whether a Node is that of a live enrollment. A box that is installed again finds the Node of its former life still there, perhaps
- * still called Ready: only a sign of life since it started K3s again makes it the new one's, else its join token would die too early.
- */
-function isOf(node: SeenNode, stays: KnownNode | undefined, one: EnrolledNode, at: number): boolean {
-  if (!stays || stays.enrollmentId === one.enrollmentId) return true
-  if (node.seenAt !== undefined) return node.seenAt > one.startedAt
-  return node.ready === true && at >= one.startedAt + graceSeconds
 }
 
 function asGone({ source, at }: Sighting, before: KnownNode): KnownNode {
@@ -160,12 +156,25 @@ function note(
 ): void {
   const mine = one?.enrollmentId === now.enrollmentId ? one : undefined
   const firstReady = mine !== undefined && now.ready === true && !mine.ready
-  if (mine && (!mine.observed || firstReady))
-    change.moves.push({ enrollmentId: mine.enrollmentId, deviceId: mine.deviceId, ready: now.ready === true })
+  const first = mine !== undefined && (!mine.observed || before?.enrollmentId !== mine.enrollmentId)
+  if (mine && (first || firstReady)) change.moves.push(moveOf(mine, now, { own: true, first }))
   if (!before || differs(before, now) || at - before.seenAt >= restSeconds) change.rows.push(now)
   const { deviceId, enrollmentId } = now
   if (deviceId === null || enrollmentId === null) return
   for (const name of newsOf(before, now, firstReady)) change.news.push({ deviceId, enrollmentId, name })
+}
+
+// What a cluster shows decides the state (PROTOCOL.md, "Report"), but what the device was given to join with stays good: it may be in need of it.
+function doubt(change: SightingChange, at: number, one: EnrolledNode, now: KnownNode): void {
+  const { deviceId, enrollmentId } = one
+  if (!one.observed) change.news.push({ deviceId, enrollmentId, name: 'node.doubted' })
+  if (!one.observed || (now.ready === true && !one.ready))
+    change.moves.push(moveOf(one, now, { own: false, first: false }))
+  if (isAlarm(one, now.firstSeenAt, at)) change.alarms.push(enrollmentId)
+}
+
+function moveOf(one: EnrolledNode, now: KnownNode, how: Pick<NodeMove, 'own' | 'first'>): NodeMove {
+  return { enrollmentId: one.enrollmentId, deviceId: one.deviceId, ready: now.ready === true, ...how }
 }
 
 function differs(a: KnownNode, b: KnownNode): boolean {

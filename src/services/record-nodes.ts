@@ -23,6 +23,7 @@ import {
 } from '../store/nodes.ts'
 import { date } from '../store/time.ts'
 import type { Context } from './context.ts'
+import { nameAlarm } from './name-alarm.ts'
 import { queueTask, type Task, wakeCluster } from './queue-task.ts'
 import { redactor } from './redact-document.ts'
 import { rollTransaction } from './roll-transaction.ts'
@@ -34,6 +35,8 @@ export type NodeObservation = {
   nodes: readonly SeenNode[]
   /** These are all of its Nodes: one that is missing is gone. */
   complete: boolean
+  /** The device that tells of them */
+  teller?: string
 }
 
 /** Seconds between two notes that a cluster was seen. */
@@ -41,7 +44,8 @@ const restSeconds = 60
 
 /**
  * The one way in for what clusters show of their Nodes. Moves devices to joined and ready, tells their timelines, has a join token
- * deleted once it was used, and keeps Nodes that no enrollment explains as strangers, which change no device.
+ * deleted once it was used, and keeps Nodes that no enrollment explains as strangers, which change no device. One that has a device's name and
+ * may be another's moves its state alone, and becomes an alarm if the doubt lasts.
  * Give several clusters at once where there are many: they share their statements, and what says nothing new writes nothing.
  * Names and versions may come from a hostile cluster.
  */
@@ -55,7 +59,7 @@ export async function recordNodes(context: Context, ...observations: readonly No
     const sighting = { ...rest, at }
     const change = compare(sighting, all.get(clusterId))
     if (!change) continue
-    if (change.moves.length + change.news.length > 0) await record(context, clusterId, sighting)
+    if (change.moves.length + change.news.length + change.alarms.length > 0) await record(context, clusterId, sighting)
     else quiet.push(...change.rows.map((row) => ({ ...row, clusterId })))
   }
   await upsertNodes(context.db, quiet)
@@ -77,6 +81,7 @@ async function record(context: Context, clusterId: string, sighting: Sighting): 
       change.rows.map((row) => ({ ...row, clusterId })),
     )
     await recordEvents(tx, date(sighting.at), toldNews(change, sighting))
+    for (const enrollmentId of change.alarms) await nameAlarm(context, tx, enrollmentId, 'it never said that it joined')
     const spent = joined.flatMap((device) => deletion(clusterId, device))
     await queueTask(context, tx, ...spent)
     return spent.length > 0
@@ -84,7 +89,7 @@ async function record(context: Context, clusterId: string, sighting: Sighting): 
   if (queued) wakeCluster(context, clusterId)
 }
 
-const bad: ReadonlySet<NodeNews> = new Set(['node.not_ready', 'node.gone'])
+const bad: ReadonlySet<NodeNews> = new Set(['node.not_ready', 'node.gone', 'node.doubted'])
 
 function toldNews({ rows, news }: SightingChange, { source }: Sighting): NewEvent[] {
   const versions = new Map(rows.map(({ enrollmentId, version }) => [enrollmentId, version]))
@@ -101,27 +106,28 @@ function deletion(clusterId: string, { token_id, enrollment_id }: SeenDevice): T
   return [{ clusterId, verb: 'token-delete', subject: token_id, enrollmentId: enrollment_id }]
 }
 
-/** @returns those that were seen for the first time */
+/** @returns those that joined by it */
 async function moveDevices(
   context: Context,
   tx: Drizzle,
   moves: readonly NodeMove[],
   at: number,
 ): Promise<SeenDevice[]> {
-  const ready = new Map(moves.map((move) => [move.enrollmentId, move.ready]))
+  const byEnrollment = new Map(moves.map((move) => [move.enrollmentId, move]))
   const seen = await lockSeenDevices(tx, moves)
   const changes = seen.map((device): SeenChange => {
-    const isReady = ready.get(device.enrollment_id) as boolean
+    const { ready, own } = byEnrollment.get(device.enrollment_id) as NodeMove
     return {
       enrollment_id: device.enrollment_id,
       device_id: device.device_id,
-      state: nextState(device.state as DeviceState, eventOf(device, isReady)),
-      ready: isReady,
-      redacted: redacted(context, device),
+      state: nextState(device.state as DeviceState, eventOf(device, ready)),
+      ready,
+      own,
+      redacted: own ? redacted(context, device) : null,
     }
   })
   await writeSeenDevices(tx, changes, at)
-  return seen.filter(({ observed }) => !observed)
+  return seen.filter((device) => byEnrollment.get(device.enrollment_id)?.first)
 }
 
 /** What the cluster shows outranks what the device reported. */

@@ -33,9 +33,10 @@ export async function rekeyDevice(
 }
 
 async function startOver(context: Context, tx: Drizzle, row: DeviceRow) {
-  const state = nextState(row.state as DeviceState, 'rekey')
+  nextState(row.state as DeviceState, 'rekey')
   const live = await lockLiveEnrollment(tx, row.id)
   if (!live || live.joinedAt) return {}
   await endLiveEnrollment(context, tx, live, 'rekeyed')
-  return { state, stateSince: date(context.now()), assurance: null, failure: null, soleServerOf: null }
+  // One that a Node of its name had moved on was not there itself.
+  return { state: 'registered', stateSince: date(context.now()), assurance: null, failure: null, soleServerOf: null }
 }

@@ -37,7 +37,7 @@ export async function reportNodes(
     await learnCaHash(context, { clusterId, caHash: report.caHash, from: { deviceId } })
   }
   if (bootstrap === 'virgin' || bootstrap === 'locked') return undefined
-  await recordNodes(context, { clusterId, source: 'server', nodes: report.nodes, complete: true })
+  await recordNodes(context, { clusterId, source: 'server', nodes: report.nodes, complete: true, teller: deviceId })
   await notePods(context.sql, clusterId, report.podsNotRunning)
   return (await lacksKubeconfig(context.sql, clusterId, context.now() - kubeconfigAge)) ? 'kubeconfig' : undefined
 }

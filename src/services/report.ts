@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { AppError } from '../errors.ts'
-import { readReport } from '../roll/report.ts'
+import { type Report, readReport } from '../roll/report.ts'
 import { insertReports, isReportToken, keepRedacted, type NewReport, type ReportRow } from '../store/report.ts'
 import type { StoredDocument } from '../store/shared-parts.ts'
 import { batcher } from './batch.ts'
 import type { Context } from './context.ts'
+import { contradiction } from './name-alarm.ts'
 import { isRowError } from './row-error.ts'
 
 /** Most events that one enrollment may append: a box in a loop must not fill the disk. */
@@ -13,7 +14,7 @@ export const reportCap = 2_000
 /** The most reports of one tick that share a statement, and the most such statements at a time. */
 const storm = { max: 256, inFlight: 2 } as const
 
-export type ReportDeps = Pick<Context, 'sql' | 'now' | 'log'> & {
+export type ReportDeps = Pick<Context, 'db' | 'sql' | 'now' | 'log'> & {
   /** Makes the redacted copy of a document whose sealed copy was just wiped. */
   redact: (enrollmentId: string, stored: StoredDocument) => string
   /** Counts reports over the cap. */
@@ -38,8 +39,21 @@ export function reporter(deps: ReportDeps): (token: string, body: string) => Pro
     const row = await insert({ ...report, report_hash, at: deps.now() })
     if (!row) throw new AppError('not_found')
     if (!row.kept) deps.dropped?.()
+    if (row.kept && row.observed && isSetback(report)) await contradict(deps, row.enrollment_id, report.name)
     const { document_sealed: sealed, document_shared: shared } = row
     if (sealed) await keepRedactedCopy(deps, row.enrollment_id, { sealed, shared })
+  }
+}
+
+const isSetback = ({ step, name, result }: Report) =>
+  step && result === 'fail' && (name === 'k3s.join' || name === 'k3s.ready')
+
+/** The report is committed; an alarm that cannot be raised now is raised by the next one. */
+async function contradict(deps: ReportDeps, enrollmentId: string, step: string): Promise<void> {
+  try {
+    await contradiction(deps, enrollmentId, step)
+  } catch (error) {
+    deps.log.warn({ err: { message: (error as Error).message }, enrollment: enrollmentId }, 'alarm not raised')
   }
 }
 

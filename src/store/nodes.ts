@@ -1,6 +1,7 @@
 import { sql as raw } from 'drizzle-orm'
 import type { Sql } from 'postgres'
-import type { EnrolledNode, KnownNode, NodeMove } from '../roll/sighting.ts'
+import type { EnrolledNode } from '../roll/node-owner.ts'
+import type { KnownNode, NodeMove } from '../roll/sighting.ts'
 import type { Drizzle } from './database.ts'
 
 /** What the roll knows of the Nodes of a cluster. */
@@ -13,8 +14,14 @@ type EnrolledRow = EnrolledNode & { clusterId: string }
 
 // A device that reports says when it starts K3s; one whose reports are lost has had the time to after a quarter of an hour.
 const enrolled = `
-select e.cluster_id as "clusterId", e.id as "enrollmentId", e.device_id as "deviceId", e.hostname, e.observed,
-  e.ready_at is not null as ready,
+select e.cluster_id as "clusterId", e.id as "enrollmentId", e.device_id as "deviceId", e.hostname, e.role, e.observed,
+  e.ready_at is not null as ready, e.joined_at is not null as joined, e.last_step as "lastStep", e.last_result as "lastResult",
+  case when e.joined_at is not null or e.redeemed_at is not null or e.join_published_at is not null then true
+    when e.role = 'server' then false
+    else e.join_token_id is null or exists (select from tasks t where t.cluster_id = e.cluster_id and t.verb = 'token-create'
+      and t.subject = e.join_token_id and t.done_at is null and t.sent_at is not null) end as admitted,
+  case when e.observed and e.joined_at is null then exists (
+    select from devices d where d.id = e.device_id and d.failure is not null) else false end as alarmed,
   case when e.last_step in ('k3s.join', 'k3s.ready') then extract(epoch from e.last_step_at)::float8
     else extract(epoch from e.created_at)::float8 + 900 end as "startedAt"
 from enrollments e where e.cluster_id = any($1::text[]) and e.ended_at is null`
@@ -116,24 +123,28 @@ export type SeenChange = {
   device_id: string
   state: string
   ready: boolean
+  /** The Node is its own; otherwise it keeps what it was given to join with */
+  own: boolean
   /** The copy that may outlive the document */
   redacted: string | null
 }
 
-/** A Node that is seen proves that its document was applied; of what it was given to join with, nothing is needed any more. */
+/** Its Node proves that a device applied its document; of what it was given to join with, nothing is needed any more. */
 export async function writeSeenDevices(tx: Drizzle, changes: readonly SeenChange[], at: number): Promise<void> {
   const input = raw`json_to_recordset(${JSON.stringify(changes)}::text::json) as i(enrollment_id text, device_id text, state text,
-    ready bool, redacted text)`
+    ready bool, own bool, redacted text)`
   await tx.execute(raw`
-    update enrollments e set observed = true, applied_at = coalesce(applied_at, to_timestamp(${at})),
-      joined_at = coalesce(joined_at, to_timestamp(${at})),
+    update enrollments e set observed = true,
       ready_at = case when i.ready then coalesce(ready_at, to_timestamp(${at})) when e.observed then ready_at end,
-      document_sealed = null, document_redacted = coalesce(i.redacted, document_redacted), join_sealed = null
+      applied_at = case when i.own then coalesce(applied_at, to_timestamp(${at})) else applied_at end,
+      joined_at = case when i.own then coalesce(joined_at, to_timestamp(${at})) else joined_at end,
+      document_sealed = case when not i.own then document_sealed end, join_sealed = case when not i.own then join_sealed end,
+      document_redacted = coalesce(i.redacted, document_redacted)
     from ${input} where e.id = i.enrollment_id`)
   await tx.execute(raw`
-    update devices d set state = i.state, state_since = to_timestamp(${at}), failure = null, version = d.version + 1,
-      updated_at = to_timestamp(${at})
-    from ${input} where d.id = i.device_id and d.state <> i.state`)
+    update devices d set state = i.state, state_since = case when d.state = i.state then d.state_since else to_timestamp(${at}) end,
+      failure = case when i.own or d.state = 'failed' then null else d.failure end, version = d.version + 1, updated_at = to_timestamp(${at})
+    from ${input} where d.id = i.device_id and (d.state <> i.state or (i.own and d.failure is not null))`)
 }
 
 /** How many pods of a cluster do not run; no change of the cluster, so its ETag stays. */

@@ -21,6 +21,8 @@ export type ReportRow = {
   n: number
   /** False: over the device's cap, dropped */
   kept: boolean
+  /** Its cluster shows a Node of its name */
+  observed: boolean
   enrollment_id: string
   /** Only for the report that made it applied: the copy that was wiped, for its redacted successor. */
   document_sealed: Uint8Array | null
@@ -34,13 +36,13 @@ with input as (
   select i.*, to_timestamp(i.at) as time from json_to_recordset($1::text::json) as i(
     n int, report_hash text, at float8, source text, name text, result text, detail json, step bool, applied bool, ready bool)
 ), target as (
-  select e.id, e.device_id, e.report_count, e.document_sealed, e.document_shared, e.applied_at is null as unapplied
+  select e.id, e.device_id, e.report_count, e.document_sealed, e.document_shared, e.applied_at is null as unapplied, e.observed
   from enrollments e
   where e.report_hash in (select decode(report_hash, 'hex') from input) and e.ended_at is null
     and e.report_expires_at > (select max(time) from input)
   order by e.id for update of e
 ), known as (
-  select i.*, t.id as enrollment_id, t.device_id, t.document_sealed, t.document_shared, t.unapplied,
+  select i.*, t.id as enrollment_id, t.device_id, t.document_sealed, t.document_shared, t.unapplied, t.observed,
     t.report_count + row_number() over (partition by t.id order by i.n) <= $2::int as kept
   from input i join enrollments e on e.report_hash = decode(i.report_hash, 'hex') join target t on t.id = e.id
 ), told as (
@@ -72,11 +74,13 @@ with input as (
   from summed s join counted c on c.id = s.enrollment_id join devices d on d.id = s.device_id
   left join latest l using (enrollment_id)
 ), moved as (
-  update devices d set state = x.state, state_since = x.time, version = d.version + 1, updated_at = x.time,
+  update devices d set state = x.state, state_since = case when d.state = x.state then d.state_since else x.time end,
+    version = d.version + 1, updated_at = x.time,
     failure = case when x.state = 'failed' then x.name || coalesce(': ' || nullif(left(x.detail->>'detail', 500), ''), '') end
-  from next x where d.id = x.device_id and d.state <> x.state returning d.id
+  from next x where d.id = x.device_id
+    and (d.state <> x.state or d.failure is not null and x.result = 'ok' and x.name in ('k3s.join', 'k3s.ready')) returning d.id
 )
-select n, kept, enrollment_id, case when unapplied then document_sealed end as document_sealed,
+select n, kept, enrollment_id, observed, case when unapplied then document_sealed end as document_sealed,
   case when unapplied then (select p.packed from shared_parts p where p.hash = document_shared) end as document_shared
 from known`
 

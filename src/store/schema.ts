@@ -40,7 +40,7 @@ export const devices = pgTable(
     minAssurance: text(),
     state: text().notNull().default('registered'),
     stateSince: at().notNull(),
-    /** Why it is `failed`, in words for the admin. */
+    /** Why it is `failed`, or that the Node of its name may be another's, in words for the admin. */
     failure: text(),
     /** How strongly the live enrollment was proved. */
     assurance: text(),

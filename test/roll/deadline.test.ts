@@ -41,6 +41,12 @@ test('each step gives more time', () => {
   assert.is(deadlineOf(p), t0 + 600 + (patience.installing as number))
 })
 
+test('is stuck at once where its Node is doubted', () => {
+  const p = progress({ state: 'ready', failure: 'another machine may have its name' })
+  assert.equal(stuckOf(p, t0 + 1), { since: t0, step: null, reason: 'another machine may have its name' })
+  assert.is(stuckOf({ ...p, failure: null }, t0 + 1), null)
+})
+
 test('says since when, at what step, and why', () => {
   const late = t0 + 1_000_000_000
   const at = { lastStep: 'k3s.download', lastResult: 'start', lastStepAt: t0 + 60 }

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check'
 import * as assert from 'uvu/assert'
+import type { EnrolledNode } from '../../src/roll/node-owner.ts'
 import {
   compareSighting,
-  type EnrolledNode,
   isNodeName,
   type KnownNode,
   mostStrangers,
@@ -19,11 +19,17 @@ const box: EnrolledNode = {
   enrollmentId: 'enr_1',
   deviceId: 'dev_1',
   hostname: 'box',
+  role: 'agent',
   observed: false,
   ready: false,
+  joined: false,
+  admitted: true,
+  lastStep: null,
+  lastResult: null,
   startedAt: now - 100,
+  alarmed: false,
 }
-const settled: EnrolledNode = { ...box, observed: true, ready: true }
+const settled: EnrolledNode = { ...box, observed: true, ready: true, joined: true }
 const node: KnownNode = {
   name: 'box',
   deviceId: 'dev_1',
@@ -47,6 +53,7 @@ const seen = (...nodes: (Partial<SeenNode> | string)[]): Sighting => ({
     ...(typeof one === 'string' ? { name: one } : one),
   })),
 })
+const move = { enrollmentId: 'enr_1', deviceId: 'dev_1', ready: true, own: true, first: true }
 const news = (change: SightingChange | undefined) => change?.news.map(({ name }) => name)
 
 test('writes nothing where nothing changed', () => {
@@ -59,7 +66,7 @@ test('does not take the Node of a former life for the new enrollment', () => {
   assert.is(compareSighting(seen('box'), [node], [again]), undefined)
   assert.is(compareSighting(seen({ seenAt: now - 31 }), [node], [again]), undefined)
   const alive = compareSighting(seen({ seenAt: now - 5 }), [node], [again])
-  assert.equal(alive?.moves, [{ enrollmentId: 'enr_2', deviceId: 'dev_1', ready: true }])
+  assert.equal(alive?.moves, [{ ...move, enrollmentId: 'enr_2' }])
   assert.equal(news(alive), ['node.joined', 'node.ready'])
   const late = compareSighting(seen('box'), [node], [{ ...again, startedAt: now - 120 }])
   assert.is(late?.rows[0]?.enrollmentId, 'enr_2')
@@ -74,7 +81,7 @@ test('takes a Node that was gone and came back for the new enrollment', () => {
     [gone],
     [{ ...box, enrollmentId: 'enr_2', startedAt: now + 800 }],
   )
-  assert.equal(change?.moves, [{ enrollmentId: 'enr_2', deviceId: 'dev_1', ready: false }])
+  assert.equal(change?.moves, [{ ...move, enrollmentId: 'enr_2', ready: false }])
   assert.is(change?.rows[0]?.firstSeenAt, now)
 })
 
@@ -139,13 +146,70 @@ test('believes a server only where what the roll reads itself is stale', () => {
 test('lets what the cluster shows correct what the device had reported', () => {
   const reported = { ...box, ready: true }
   const change = compareSighting(seen({ ready: false }), [], [reported])
-  assert.equal(change?.moves, [{ enrollmentId: 'enr_1', deviceId: 'dev_1', ready: false }])
+  assert.equal(change?.moves, [{ ...move, ready: false }])
 })
 
 test('notes now and then that a Node is still there', () => {
   const change = compareSighting(seen('box'), [{ ...node, seenAt: now - 120 }], [settled])
   assert.is(change?.rows.length, 1)
   assert.equal(change?.news, [])
+})
+
+// Somebody took its name: what a Node must be to be taken for the device's own.
+const foreign: KnownNode = { ...node, deviceId: null, enrollmentId: null }
+const doubtful: [string, KnownNode[], Partial<EnrolledNode>][] = [
+  ['a Node that was there before', [foreign], { startedAt: now - 200 }],
+  ['the Node of another device', [{ ...foreign, deviceId: 'dev_2', enrollmentId: 'enr_9' }], { startedAt: now - 200 }],
+  ['a Node that appears before the agent’s token is in the cluster', [], { admitted: false }],
+  ['a Node that appears while the agent installs', [], { lastStep: 'k3s.install', lastResult: 'ok' }],
+  ['a Node that appears before the server redeemed', [], { role: 'server', admitted: false, lastStep: 'k3s.join' }],
+]
+for (const [what, known, more] of doubtful) {
+  test(`doubts ${what}: the state moves, and nothing is spent`, () => {
+    const one = { ...box, ...more }
+    const change = compareSighting(seen('box'), known, [one])
+    assert.equal(change?.moves, [{ ...move, own: false, first: false }])
+    assert.equal(news(change), ['node.doubted'])
+    const rows = change?.rows.length ? change.rows : known
+    assert.is.not(rows[0]?.deviceId, 'dev_1')
+    const later = { ...one, observed: true, ready: true }
+    assert.equal(compareSighting(seen('box'), rows, [later])?.moves ?? [], [], 'once')
+    const said = { ...later, lastStep: 'k3s.join', lastResult: 'ok', startedAt: now - 200 }
+    const settles = compareSighting(seen('box'), rows, [said])
+    assert.equal(settles?.moves, [move], 'the device says that it joined')
+    assert.equal(news(settles), ['node.joined', 'node.ready'])
+    assert.is(settles?.rows[0]?.deviceId, 'dev_1')
+  })
+}
+
+test('takes a Node for the device’s own where that could join, whatever reports are lost', () => {
+  const own = (one: Partial<EnrolledNode>, more: Partial<Sighting> = {}) =>
+    compareSighting({ ...seen('box'), ...more }, [], [{ ...box, ...one }])?.moves[0]?.own
+  assert.ok(own({}), 'it never reported')
+  assert.ok(own({ lastStep: 'k3s.join', lastResult: 'start' }), 'it is faster than its report')
+  assert.ok(own({ lastStep: 'k3s.join', lastResult: 'fail' }), 'it tried again')
+  assert.ok(own({ lastStep: 'k3s.ready', lastResult: 'fail', admitted: false }))
+  assert.ok(own({ role: 'server', lastStep: 'k3s.install', lastResult: 'ok' }), 'it redeemed')
+  assert.ok(own({ role: 'server', admitted: false }, { teller: 'dev_1' }), 'it tells of it itself')
+  assert.not(own({ role: 'server', admitted: false }, { teller: 'dev_2' }))
+})
+
+test('makes a doubt an alarm when it lasted a quarter of an hour, once, and while the Node is there', () => {
+  const doubted = { ...box, observed: true, ready: true, admitted: false, startedAt: now - 2_000 }
+  const alarms = (since: number, one: Partial<EnrolledNode> = {}) =>
+    compareSighting(seen('box'), [{ ...foreign, firstSeenAt: since }], [{ ...doubted, ...one }])?.alarms
+  assert.equal(alarms(now - 900), ['enr_1'])
+  assert.is(alarms(now - 899), undefined)
+  assert.is(alarms(now - 2_000, { startedAt: now - 899 }), undefined, 'it has just begun to start K3s')
+  assert.is(alarms(now - 900, { alarmed: true }), undefined)
+  const gone = compareSighting(seen(), [{ ...foreign, firstSeenAt: now - 900 }], [doubted])
+  assert.equal(gone?.alarms, [])
+  const back = compareSighting(
+    seen('box'),
+    [{ ...foreign, goneAt: now - 5, ready: null }],
+    [{ ...doubted, admitted: true }],
+  )
+  assert.equal(back?.moves, [move], 'deleted, and made anew by the device')
 })
 
 const anyNode = fc.record({

@@ -60,7 +60,10 @@ test('ignores a cluster that is not there', async () => {
 test('moves a device that its cluster shows, wipes its document, and has its join token deleted', async () => {
   const cluster = await newCluster()
   const box = await newBox(cluster)
-  await world.db.update(enrollments).set({ joinTokenId: 'abcdef' }).where(eq(enrollments.id, box.enrollment))
+  await world.db
+    .update(enrollments)
+    .set({ joinTokenId: 'abcdef', joinPublishedAt: new Date() })
+    .where(eq(enrollments.id, box.enrollment))
   const woken: string[] = []
   await recordNodes(
     { ...world, wake: (id) => woken.push(id) },

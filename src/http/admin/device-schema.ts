@@ -42,7 +42,7 @@ export const Device = z
     stuck_reason: z.string().nullable(),
     stuck_since: time,
     stuck_step: z.string().nullable().describe('The last step that it reported'),
-    failure: z.string().nullable().describe('Why it is `failed`'),
+    failure: z.string().nullable().describe('Why it is `failed`, or that its Node may be of another machine'),
     assurance: z.enum(assurances).nullable().describe('How strongly the live enrollment was proved'),
     profile: z.string(),
     cluster: z.string().nullable(),
