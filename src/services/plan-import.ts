@@ -43,6 +43,7 @@ export async function planImport(input: PlanInput, found: Findings): Promise<Imp
   const counts = { created: staged - known, updated: 0, unchanged: same }
   if (known > same) await planKnown(input, counts, found)
   if (misplaced) counts.created -= await refuseMisplaced(tx, found)
+  if (counts.created + counts.updated === 0) return counts
   const lost = await nameImport(tx, found)
   counts.created -= lost.created
   counts.updated -= lost.updated

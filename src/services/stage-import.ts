@@ -1,6 +1,6 @@
 import { AppError } from '../errors.ts'
 import { identityFromInput } from '../identity/public-key.ts'
-import { newId } from '../ids.ts'
+import { numberedIds } from '../ids.ts'
 import { type ImportInput, normaliseMac } from '../roll/device-input.ts'
 import { deriveHostname } from '../roll/hostname.ts'
 import { csvReader, type ImportLine, ndjsonReader, type Refusal } from '../roll/import-format.ts'
@@ -38,19 +38,10 @@ export async function stageBody(
   found: Findings,
 ): Promise<Read> {
   const reader = format === 'csv' ? csvReader() : ndjsonReader()
-  const stage = new Stage(tx, idsByLine(context.now(), context.random(8)))
+  const stage = new Stage(tx, numberedIds('dev', context.now(), context.random(12)))
   for await (const chunk of chunks(body)) await stage.add(taken(reader.push(chunk), found))
   await stage.add(taken(reader.end(), found))
   return stage.end()
-}
-
-// Ids that grow with the lines: the roll lists a file in its own order, and four indexes of 100,000 rows grow at one end.
-function idsByLine(now: number, random: Uint8Array): (line: number) => string {
-  const bytes = Buffer.concat([random, Buffer.alloc(4)])
-  return (line) => {
-    bytes.writeUInt32BE(line, 8)
-    return newId('dev', now, bytes)
-  }
 }
 
 async function* chunks(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -164,18 +155,30 @@ class Stage {
 class PlaceNumbers {
   readonly #known = new Map<string, number>()
   #new: StagedPlace[] = []
-  #last = 0
+  #count = 0
+  #last: StagedPlace = { id: 0 }
 
   numberOf({ profile, cluster, role, min_assurance }: Omit<StagedPlace, 'id'>): number {
+    const last = this.#last
+    if (
+      last.id > 0 &&
+      last.profile === profile &&
+      last.cluster === cluster &&
+      last.role === role &&
+      last.min_assurance === min_assurance
+    )
+      return last.id
     // None of these words has a space in it.
     const words = `${profile ?? ''} ${cluster ?? ''} ${role ?? ''} ${min_assurance ?? ''}`
     const number = this.#known.get(words)
+    const id = number ?? this.#count + 1
+    this.#last = { id, profile, cluster, role, min_assurance }
     if (number !== undefined) return number
     if (this.#known.size >= manyPlaces) this.#known.clear()
-    this.#last += 1
-    this.#known.set(words, this.#last)
-    this.#new.push({ id: this.#last, profile, cluster, role, min_assurance })
-    return this.#last
+    this.#count = id
+    this.#known.set(words, id)
+    this.#new.push(this.#last)
+    return id
   }
 
   /** Those that were numbered since the last call. */

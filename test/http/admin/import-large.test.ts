@@ -5,7 +5,7 @@ import { type AdminDesk, openAdminDesk } from '../../fakes/admin-desk.ts'
 import { addCluster, addProfile } from '../../fakes/world.ts'
 import { suite } from '../../suite.ts'
 
-const test = suite('POST /devices/import, of many lines')
+const test = suite('POST /devices/import, of many lines', { timeout: 120_000 })
 let desk: AdminDesk
 test.before(async () => {
   desk = await openAdminDesk()
