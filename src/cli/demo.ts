@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Admin, makeAdmin } from '../demo/admin.ts'
@@ -73,7 +73,7 @@ async function tell(folder: string, { url, pins, token }: Rollcall, io: Io): Pro
 
   step(io, 4, 'The box is switched on: it signs a claim and calls in')
   const document = await box.claim()
-  await show(admin, document, io)
+  await show(folder, admin, document, io)
 
   step(io, 5, 'The box puts the files in place, installs, redeems its join token and reports')
   say(io, `(K3s itself is played by a stand-in: this machine is no box; below is what the box's console shows)`)
@@ -111,7 +111,7 @@ type Device = { state: string; assurance: string; hostname: string }
 
 const device = async (admin: Admin) => (await admin.get(`/api/v1/devices/${serial}`)) as Device
 
-async function show(admin: Admin, document: string, io: Io): Promise<void> {
+async function show(folder: string, admin: Admin, document: string, io: Io): Promise<void> {
   say(
     io,
     `the answer: a cloud-init document of ${document.length} bytes for this box alone. Its settings (secrets redacted):`,
@@ -125,10 +125,17 @@ async function show(admin: Admin, document: string, io: Io): Promise<void> {
     io,
     installed
       ? 'cloud-init is here, and checks it:'
-      : 'cloud-init is not installed here, so the document is shown, not applied',
+      : 'cloud-init is not installed here, so the document is shown in part, not applied',
   )
-  if (installed)
-    say(io, execFileSync('cloud-init', ['schema', '-c', '/dev/stdin'], { input: document }).toString().trim())
+  if (installed) say(io, checked(join(folder, 'user-data'), document))
+}
+
+// It opens what it checks: a pipe of Node's is a socket, which cannot be opened by its name below /dev.
+function checked(file: string, document: string): string {
+  writeFileSync(file, document, { mode: 0o600 })
+  const { status, stdout, stderr, error } = spawnSync('cloud-init', ['schema', '-c', file], { encoding: 'utf8' })
+  const words = (stdout ?? '') + (stderr ?? '') + (error?.message ?? '')
+  return status === 0 ? words.trim() : `it ended with ${status}: ${words.trim()}`
 }
 
 type Event = { at: number; source: string; name: string; result: string | null }
