@@ -359,7 +359,7 @@ claim_document() {
         nonce=$(header rollcall-nonce)
         ;;
       409/claim_replayed) pause 2 ;;
-      403/reenroll_denied)
+      409/reenroll_denied)
         pause "$SLOW"
         # What joined may still come up with what it has, and rollcall-node looks after that only when this is over.
         [ "$command" != apply ] || die 1 'this machine goes on with what it has'
@@ -430,6 +430,10 @@ ignition() {
 
 apply() {
   if [ -e "${ROLLCALL_SEED:-/var/lib/cloud/seed/nocloud}/user-data" ]; then
+    # Asked for before the restart: what joined and may not claim again would wait there for an admin, with nothing started.
+    find_identity
+    server_settings
+    claim_document
     rm -rf "$STATE/applied" "$STATE/steps" "$STATE/reports" || die 1 "cannot write to $STATE"
     sync
     say 'restarting, to call in again'

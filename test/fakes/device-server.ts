@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { calculateJwkThumbprint, compactVerify, EmbeddedJWK, type JWK } from 'jose'
+import { codes } from '../../src/errors.ts'
 
 /** How one request is answered instead of honestly. */
 export type Answer = {
@@ -94,6 +95,7 @@ export class DeviceServer {
 
   /** The next requests to `path` get these answers, then honesty returns. */
   plan(path: string, ...answers: Answer[]): void {
+    for (const { status, body } of answers) statusFits(status, body)
     this.#plans.set(path, [...(this.#plans.get(path) ?? []), ...answers])
   }
 
@@ -296,7 +298,14 @@ class Refused extends Error {
   }
 }
 
+/** What the server never says is no test of a client: a code has the status of the one table. */
+function statusFits(status: number | undefined, body = ''): void {
+  const [told] = Object.entries(codes).find(([code]) => code === body.split(':')[0])?.[1] ?? []
+  if (told !== undefined && told !== status) throw new Error(`${body} is ${told}, not ${status}`)
+}
+
 function refuse(status: number, body: string, headers: Record<string, string> = {}): Reply {
+  statusFits(status, body)
   return { status, headers: { 'Content-Type': 'text/plain; charset=utf-8', ...headers }, body }
 }
 

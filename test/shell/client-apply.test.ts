@@ -82,7 +82,7 @@ for (const [name, shell] of shells) {
   })
 
   once('does not wait for an admin: K3s may come up by itself, and nobody else looks after it', async () => {
-    server.plan('/v1/claim', { status: 403, body: 'reenroll_denied' })
+    server.plan('/v1/claim', { status: 409, body: 'reenroll_denied' })
     const { 'state/device.bind': _, ...before } = node.disk()
     const { code, stderr } = await apply()
     const { 'state/device.bind': __, ...after } = node.disk()

@@ -110,18 +110,18 @@ for (const [name, shell] of shells) {
   })
 
   test('every other refusal is said with its code and what to do, and asked again', async () => {
-    const codes = [
-      'device_revoked',
-      'reenroll_denied',
-      'identity_conflict',
-      'trust_too_low',
-      'wrong_audience',
-      'x5c_new',
-    ]
-    for (const code of codes) server.plan('/v1/claim', { status: 403, body: `${code}: because` })
+    const refusals = [
+      [403, 'device_revoked'],
+      [409, 'reenroll_denied'],
+      [409, 'identity_conflict'],
+      [403, 'trust_too_low'],
+      [401, 'wrong_audience'],
+      [403, 'x5c_new'],
+    ] as const
+    for (const [status, code] of refusals) server.plan('/v1/claim', { status, body: `${code}: because` })
     const { code, stderr } = await claim()
     assert.is(code, 0)
-    for (const one of codes) assert.match(stderr, `refused (403 ${one}: because)`)
+    for (const [status, one] of refusals) assert.match(stderr, `refused (${status} ${one}: because)`)
   })
 
   test('what a server says cannot steer the terminal', async () => {

@@ -85,7 +85,7 @@ for (const [name, shell] of shells) {
     await joining()
     node.write('state/steps/enr_test/redeemed', '\n')
     node.command('systemctl', '#!/bin/sh\ncase $* in *is-active*) [ -e "$BOX/active" ] ;; esac\n')
-    server.plan('/v1/claim', { status: 403, body: 'reenroll_denied' })
+    server.plan('/v1/claim', { status: 409, body: 'reenroll_denied' })
     const { code, stderr } = await install()
     assert.is(code, 1)
     assert.match(stderr, /k3s\.join fail: .*verb reenroll/)
