@@ -12,14 +12,23 @@ import { builtins, documents, partsOf, script, systems } from './parts.ts'
 import { placeRoot } from './place.ts'
 import { wholeRow } from './whole-row.ts'
 
-/** Every text that a document can be given, hostile; what only Rollcall itself writes (paths, units, roles, architectures) stays. */
+/**
+ * Every text that a document can be given, hostile, also where the schema of a profile or cluster would not let it be; what only Rollcall itself writes
+ * (paths, units, roles, architectures) stays.
+ */
 const inputOf = (base: DocumentInput, text: fc.Arbitrary<string>) =>
-  fc.array(text, { minLength: 50, maxLength: 50 }).map((texts): DocumentInput => {
+  fc.array(text, { minLength: 70, maxLength: 70 }).map((texts): DocumentInput => {
     let next = 0
-    const text = () => texts[next++] as string
+    const text = () => {
+      if (next === texts.length) throw new Error('a document takes more texts than there are')
+      return texts[next++] as string
+    }
     const { k3s } = base
     return {
       ...base,
+      cluster: { name: text(), version: text(), api_endpoint: text() },
+      profile: { ...base.profile, name: text(), packages: [text(), text(), text()] },
+      vars: { [`v${text()}`]: text(), deep: { [text()]: [text(), { [text()]: text() }] } },
       device: { serial: text(), hostname: `h${text()}`, labels: { l: text() }, vars: { v: text() }, note: text() },
       enrollment: { id: `e${text()}`.replace(/\n+$/, '') },
       server: { url: text(), pins: text(), ca: text(), audience: text() },
@@ -73,9 +82,15 @@ function expectedFiles(input: DocumentInput): Record<string, string> {
 }
 
 /** What the installer must read from install.env. */
-function sourced({ cluster, k3s }: DocumentInput): Record<string, string> {
+function sourced({ cluster, device, enrollment, k3s, profile, role, server }: DocumentInput): Record<string, string> {
   const [image] = k3s.images
   return {
+    ...k3s.install.env,
+    ROLLCALL_ROLE: role,
+    ROLLCALL_ENROLLMENT: enrollment.id,
+    ROLLCALL_SERIAL: device.serial,
+    ROLLCALL_AUDIENCE: server.audience,
+    ROLLCALL_PACKAGES: profile.packages.join(' '),
     ROLLCALL_API: cluster.api_endpoint,
     ROLLCALL_DATASTORE: k3s.datastore,
     ROLLCALL_PORTS: k3s.firewall.ports.join(' '),
@@ -172,6 +187,7 @@ for (const system of systems) {
             for (const [path, content] of Object.entries(others))
               assert.is(lines(read(path).replace(/^# Rollcall's\n/, '')), content, path)
             assert.is(read('/etc/hostname'), `${input.device.hostname}\n`)
+            assert.equal(shellWords(read('/etc/rollcall/install.env'), sourced(input)), sourced(input))
           }),
           { numRuns: 200 },
         )
