@@ -103,6 +103,7 @@ test('knows what Postgres means', async () => {
     ['23505', 'already_exists'],
     ['40P01', 'busy'],
     ['57P01', 'datastore_unavailable'],
+    ['53100', 'datastore_unavailable'],
     ['53300', 'datastore_unavailable'],
     ['CONNECT_TIMEOUT', 'datastore_unavailable'],
     ['ECONNREFUSED', 'datastore_unavailable'],
