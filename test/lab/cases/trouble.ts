@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Box } from '../box.ts'
 import { type Case, until } from '../case.ts'
+import { command } from '../command.ts'
 import { assertInstalled } from '../disk.ts'
-import { device, importLine, reaches, register } from '../roll.ts'
+import { type Way, ways } from '../images.ts'
+import { asBox, client, device, importLine, reaches, register } from '../roll.ts'
 import { type World, withBox } from '../world.ts'
 
 /** Boxes that nobody registered, that are given something else than promised, or whose disk was copied. */
 export function troubleCases(world: World): Case[] {
-  return [unknown(world), tampered(world), cloned(world)]
+  return [unknown(world), tampered(world), cloned(world), ...ways.map((way) => ended(world, way))]
 }
 
 const unknown = (world: World): Case => ({
@@ -61,6 +64,28 @@ const cloned = (world: World): Case => ({
         },
       )
       assert.equal((await device(world.server, original)).state, 'ready')
+    }),
+})
+
+// Another claim of the same key replaces the enrollment, and ends the ticket that the disk has before it was redeemed.
+const ended = (world: World, way: Way): Case => ({
+  name: `a box whose ticket ended claims again by itself; ${way}`,
+  run: (keep) =>
+    withBox(world, { name: 'ended', way, suite: 'bookworm' }, keep, async (box) => {
+      await register(world.server, box, 'server')
+      await box.start()
+      await until('the document counts', () => box.has('/var/lib/rollcall/applied'), { every: 2 })
+      await box.cut()
+      const elsewhere = join(box.dir, 'elsewhere')
+      await command('cp', ['-a', box.path('var/lib/rollcall'), elsewhere])
+      await command('rm', [join(elsewhere, 'applied')])
+      const { publicUrl: ROLLCALL_URL, pins: ROLLCALL_PIN } = world.server
+      const env = { ...asBox(box), ROLLCALL_STATE: elsewhere, ROLLCALL_URL, ROLLCALL_PIN }
+      await command('sh', [client, 'claim', '--out', join(box.dir, 'other')], env)
+      await box.start()
+      await reaches(world.server, box, 'ready')
+      assert.match(await box.console(), /restarting, to call in again/)
+      await assertInstalled(box, 'server')
     }),
 })
 
