@@ -11,6 +11,8 @@ export type Session = {
   /** Another role than our own */
   login?: { user: string; password: string }
   max: number
+  /** What holds in its sessions, beside what holds in all of them */
+  settings?: Readonly<Record<string, string | number>>
   /** It is not given back for being idle, and waits for less than the others. */
   lasts?: boolean
 }
@@ -28,7 +30,10 @@ const patience = {
 } as const
 
 /** Opens a small pool beside the roll's own: for the clusters' database, or as another role. Connects when first used. */
-export function connect({ url, connection }: OwnServer, { database, login, max, lasts = false }: Session): Sql {
+export function connect(
+  { url, connection }: OwnServer,
+  { database, login, max, settings: own = {}, lasts = false }: Session,
+): Sql {
   const settings = {
     ...connection.connection,
     ...patience,
@@ -36,6 +41,7 @@ export function connect({ url, connection }: OwnServer, { database, login, max, 
     application_name: 'rollcall',
     // Nothing of ours may ever resolve a name in a schema that a cluster owns (reference: hostile schemas).
     search_path: 'pg_catalog',
+    ...own,
   }
   const options = {
     onnotice: () => {},

@@ -1,9 +1,11 @@
 import type { Sql } from 'postgres'
+import { clustersDatabase, observerRole } from '../k3s/datastore-names.ts'
+import { connect, type OwnServer } from './connect.ts'
 
 /** Sessions of the observer, each with one connection that serves one read at a time and keeps nothing of it. */
 export type Observer = {
   /**
-   * Runs a statement in a read-only transaction with short timeouts and without a search path, all in one message; then rolls back, and discards
+   * Runs a statement in a read-only transaction with short timeouts and without a search path, in one message; then rolls back, and discards
    * all that a session can keep.
    * @returns its rows
    * @throws the error of Postgres; `code: 'OBSERVER_STUCK'` if nothing came back in time
@@ -13,7 +15,7 @@ export type Observer = {
 }
 
 export type ObserverOptions = {
-  /** Opens a client with one connection, logged in as the observer */
+  /** `connectObserver` */
   connect: () => Sql
   /** Reads at the same time */
   sessions: number
@@ -75,21 +77,33 @@ const stuck = 'OBSERVER_STUCK'
 /** Milliseconds: kine's own statements on a small table take one. */
 const limits = { lock: 500, statement: 3_000, transaction: 5_000 } as const
 
-const begin = [
-  'begin read only',
-  `set local statement_timeout = ${limits.statement}`,
-  `set local lock_timeout = ${limits.lock}`,
-  `set local idle_in_transaction_session_timeout = ${limits.transaction}`,
-  "set local search_path = ''",
+/**
+ * What holds in each of its sessions from the moment that it is connected, and what RESET ALL goes back to: to set it for each read cost as much as
+ * a read of a small table.
+ */
+const settings = {
+  default_transaction_read_only: 'on',
+  statement_timeout: limits.statement,
+  lock_timeout: limits.lock,
+  idle_in_transaction_session_timeout: limits.transaction,
+  search_path: '',
   // Tables here may have no statistics yet: an index that gives the order is always the right one.
-  'set local enable_sort = off',
-  'set local enable_bitmapscan = off',
-  'set local enable_seqscan = off',
-]
-const since17 = `set local transaction_timeout = ${limits.transaction}`
+  enable_sort: 'off',
+  enable_bitmapscan: 'off',
+  enable_seqscan: 'off',
+} as const
+
+/** Opens one connection of the observer's, for `openObserver`. */
+export const connectObserver = (server: OwnServer, password: string): Sql =>
+  connect(server, { database: clustersDatabase, login: { user: observerRole, password }, max: 1, settings })
+
+const begin = 'begin read only'
+// PostgreSQL before 17 does not know it, and would let no session in that begins with it.
+const transactionTimeout = `set local transaction_timeout = ${limits.transaction}`
 
 // All of DISCARD ALL (PostgreSQL's documentation lists it) but DISCARD PLANS: the plan of the check that all reads share is kept.
 const forget = [
+  'rollback',
   'close all',
   'set session authorization default',
   'reset all',
@@ -101,20 +115,18 @@ const forget = [
 ].join('; ')
 
 /**
- * One message for all of a read: a connection that is replaced in between cannot run its second half without its first. ROLLBACK, so that what a notification, a setting or a
- * cursor would have kept is gone; then all that DISCARD ALL forgets, for what no transaction takes back.
+ * One message for all of a read: a connection that is replaced in between cannot run its second half without its first. Then ROLLBACK, so that what a notification, a setting or a
+ * cursor would have kept is gone, and all that DISCARD ALL forgets, for what no transaction takes back.
  */
 async function send(sql: Sql, statement: string, patience: number): Promise<Record<string, unknown>[]> {
-  const opening = Number.parseInt(String(sql.parameters.server_version), 10) >= 17 ? [...begin, since17] : begin
+  const since17 = Number.parseInt(String(sql.parameters.server_version), 10) >= 17
   const all = Promise.allSettled([
-    sql.unsafe([...opening, statement].join('; ')),
-    sql.unsafe('rollback'),
+    sql.unsafe([begin, ...(since17 ? [transactionTimeout] : []), statement].join('; ')),
     sql.unsafe(forget),
   ])
-  const [read, rolledBack, discarded] = await within(all, patience)
+  const [read, forgotten] = await within(all, patience)
   if (read.status === 'rejected') throw read.reason
-  if (rolledBack.status === 'rejected') throw rolledBack.reason
-  if (discarded.status === 'rejected') throw discarded.reason
+  if (forgotten.status === 'rejected') throw forgotten.reason
   const results = read.value as unknown as Record<string, unknown>[][]
   return results.at(-1) ?? []
 }

@@ -8,7 +8,7 @@ import { fenceRole } from './fence.ts'
 import { openLockWatch } from './lock-watch.ts'
 import { dropLogin, makeLogin } from './logins.ts'
 import type { ManagedDatastore } from './managed.ts'
-import { openObserver } from './observer.ts'
+import { connectObserver, openObserver } from './observer.ts'
 import { provision, Unusable } from './provision.ts'
 import { settled } from './race.ts'
 import { readBootstrap } from './read-bootstrap.ts'
@@ -47,7 +47,7 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
   const sql = connect(server, { database: clustersDatabase, max: pool.own })
   const login = { user: observerRole, password: passwords.observer }
   const observing = {
-    connect: () => connect(server, { database: clustersDatabase, login, max: 1 }),
+    connect: () => connectObserver(server, passwords.observer),
     onStuck: () => void settled(() => endStuckReads(sql, longestRead)).catch(() => {}),
   }
   const observer = openObserver({ ...observing, sessions: pool.observer })

@@ -1,4 +1,7 @@
-import { type Looked, look, type Memory, noMemory, type Observation } from '../datastore/observe.ts'
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Memory, noMemory } from '../datastore/cluster-memory.ts'
+import { type Looked, look, type Observation } from '../datastore/observe.ts'
 import type { Observer } from '../datastore/observer.ts'
 import { touchClusters } from '../store/nodes.ts'
 import { type DueCluster, lookAgainAt, takeDueClusters } from '../store/observations.ts'
@@ -14,6 +17,8 @@ const periods = { busy: 5, quiet: 27 } as const
 const rest = { tampered: 300, late: 20, most: 300 } as const
 /** Seconds after which Nodes are recorded again though they are as before: whose they are may have changed on the roll. */
 const retell = 100
+/** Milliseconds of a pass after which two clusters are looked at at a time. */
+const slow = 250
 /** Clusters that one pass takes. */
 const batch = 50
 /** Seconds that a cluster is remembered without a look: another server may look at it now, or it is gone. */
@@ -22,7 +27,7 @@ const memorable = 600
 /** What a process knows of a cluster that it looks at. */
 export type Known = {
   memory: Memory
-  /** What was last recorded of its Nodes, and when */
+  /** A digest of what was last recorded of its Nodes, and when that was */
   told: string
   toldAt: number
   lookedAt: number
@@ -52,12 +57,11 @@ export function clusterObserver(context: Context, observer: Observer): () => Pro
     for (const [id, { lookedAt }] of all) if (now - lookedAt > memorable) all.delete(id)
     const due = await takeDueClusters(context.sql, now, periods, batch)
     try {
-      const turns = await Promise.all(
-        due.map(async (cluster): Promise<Turn> => {
-          const known = knownOf(cluster.id, now)
-          return { cluster, known, looked: await lookAt(context, observer, cluster, known.memory) }
-        }),
-      )
+      const turns: Turn[] = []
+      await inLanes(due, async (cluster) => {
+        const known = knownOf(cluster.id, now)
+        turns.push({ cluster, known, looked: await lookAt(context, observer, cluster, known.memory) })
+      })
       await record(context, turns, now)
     } catch (error) {
       // What was read may not have been kept: all of it is read again, and soon.
@@ -76,6 +80,25 @@ const strange = (): Known => ({
   late: 0,
   bootstrapTrouble: null,
 })
+
+/**
+ * Does a thing with each, one after the other, and with a second one at a time where that takes long: as a rule one session is enough, and
+ * Postgres keeps what it knows of each table for each session that saw it.
+ * @throws what the first that fails throws, once nothing runs any more
+ */
+async function inLanes<T>(all: readonly T[], work: (one: T) => Promise<void>): Promise<void> {
+  const waiting = all.values()
+  const over = new AbortController()
+  const lane = async () => {
+    for (const one of waiting) if (!over.signal.aborted) await work(one)
+  }
+  const first = lane().finally(() => over.abort())
+  const second = sleep(slow, undefined, { signal: over.signal }).then(
+    () => lane().finally(() => over.abort()),
+    () => {},
+  )
+  for (const lane of await Promise.allSettled([first, second])) if (lane.status === 'rejected') throw lane.reason
+}
 
 function lookAt({ vault, now }: Context, observer: Observer, cluster: DueCluster, memory: Memory): Promise<Looked> {
   const token = vault.open(place.serverToken(cluster.id), cluster.server_token_sealed).toString('utf8')
@@ -103,18 +126,20 @@ async function record(context: Context, turns: readonly Turn[], now: number): Pr
 /** Records what is new, all clusters in few statements. */
 async function tell(context: Context, seen: readonly (Turn & { looked: Seen })[], now: number): Promise<void> {
   const news = seen.flatMap(({ cluster, known, looked }) => {
-    const text = JSON.stringify([
-      looked.complete,
-      looked.nodes.map(({ name, ready, version }) => [name, ready, version]),
-    ])
-    if (!cluster.busy && text === known.told && now - known.toldAt < retell) return []
-    known.told = text
+    const told = digestOf(looked)
+    if (!cluster.busy && told === known.told && now - known.toldAt < retell) return []
+    known.told = told
     known.toldAt = now
     const { nodes, complete } = looked
     return [{ clusterId: cluster.id, source: 'datastore' as const, nodes, complete }]
   })
   await recordNodes(context, ...news)
 }
+
+const digestOf = ({ complete, nodes }: Observation): string =>
+  createHash('sha256')
+    .update(JSON.stringify([complete, nodes.map(({ name, ready, version }) => [name, ready, version])]))
+    .digest('base64')
 
 /** Seconds until the next look where that is not the usual time. */
 function pause({ looked, known }: Turn): number | undefined {

@@ -41,7 +41,7 @@ export async function takeDueClusters(
       order by c.observe_after nulls first limit ${limit} for no key update of c skip locked
     )
     update clusters c set observe_after = to_timestamp(${now}::float8 + case when due.busy then ${busy}::float8
-      else ${quiet}::float8 * (0.9 + 0.1 * random()) end)
+      else ${quiet}::float8 * (0.95 + 0.05 * random()) end)
     from due where c.id = due.id
     returning c.id, c.name, c.server_token_sealed, c.bootstrap, c.observe_trouble, due.busy`
 }

@@ -1,7 +1,6 @@
 import postgres, { type Sql } from 'postgres'
-import { connect } from '../../src/datastore/connect.ts'
 import type { ManagedDatastore } from '../../src/datastore/managed.ts'
-import { type Observer, type ObserverOptions, openObserver } from '../../src/datastore/observer.ts'
+import { connectObserver, type Observer, type ObserverOptions, openObserver } from '../../src/datastore/observer.ts'
 import {
   clustersDatabase,
   loginRole,
@@ -34,8 +33,7 @@ export function makeClusters(server: Throwaway): Clusters {
   const managed = managedOn(server)
   const sessions: { end: (options: { timeout: number }) => Promise<void> }[] = []
   const observers: Observer[] = []
-  const login = { user: observerRole, password: sharedLoginPassword(key, observerRole) }
-  const open = () => connect({ url: server.url, connection: {} }, { database: clustersDatabase, login, max: 1 })
+  const open = () => connectObserver({ url: server.url, connection: {} }, sharedLoginPassword(key, observerRole))
   return {
     managed,
     observer: (change = {}) => {

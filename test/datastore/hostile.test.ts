@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import * as assert from 'uvu/assert'
 import { type KineQuery, type KineRead, readKine } from '../../src/datastore/guard.ts'
-import { lookQuery } from '../../src/datastore/kine-look.ts'
+import { listQuery, newsQuery } from '../../src/datastore/kine-look.ts'
 import type { Observer } from '../../src/datastore/observer.ts'
 import { endStuckReads } from '../../src/datastore/stuck-reads.ts'
 import { suite } from '../suite.ts'
@@ -14,6 +14,8 @@ const everything: KineQuery = {
   columns: 'id int8, name text, value bytea',
   text: (table) => `select id::int8, name::text, value from only ${table} where id > 0 order by id limit 100`,
 }
+
+const news = newsQuery(token, [], { from: '-1', anchor: '1' })
 
 /** What a server of a cluster makes of its own table, and what the guard says to it. `victim` is the schema of another cluster. */
 type Attack = { title: string; sql: string; what: RegExp }
@@ -152,7 +154,8 @@ for (const major of majors) {
     test(`gets nothing by ${title}`, async () => {
       await mallory.node.unsafe(sql)
       expectTampered(await read(mallory), what)
-      expectTampered(await read(mallory, lookQuery(token, ['1'])), what)
+      expectTampered(await read(mallory, listQuery(token, ['1'])), what)
+      expectTampered(await read(mallory, news), what)
       assert.equal(told(), [])
     })
   }
@@ -180,9 +183,12 @@ for (const major of majors) {
     await mallory.node.unsafe(`${kineTable} insert into kine (name, deleted, value) values ('a', 0, 'v');
       create function octet_length(bytea) returns int immutable language sql as 'select case when spy() then 1 end';
       create function substr(text, int) returns text immutable language sql as 'select case when spy() then $2::text end';
+      create function "left"(text, int) returns text immutable language sql as 'select case when spy() then $1 end';
+      create function encode(bytea, text) returns text immutable language sql as 'select case when spy() then $2 end';
       create function same(text, text) returns boolean immutable language sql as 'select spy()';
       create operator = (leftarg = text, rightarg = text, function = same)`)
-    assert.is((await read(mallory, lookQuery(token, []))).kind, 'rows')
+    assert.is((await read(mallory, listQuery(token, []))).kind, 'rows')
+    assert.is((await read(mallory, news)).kind, 'rows')
     assert.is((await read(mallory)).kind, 'rows')
     assert.equal(told(), [])
   })
@@ -206,12 +212,19 @@ for (const major of majors) {
       insert into kine (name, deleted, value) values ('/registry/minions/big', 0, decode(repeat('00', 30000000), 'hex'));
       insert into kine (name, deleted, value) select '/registry/minions/n' || n, 0, decode(repeat('ab', 100000), 'hex') from generate_series(1, 100) n;
       insert into kine (name, deleted) select '/registry/minions/z' || n, 0 from generate_series(1, 10000) n`)
-    const result = await read(mallory, lookQuery(token, []))
+    const result = await read(mallory, listQuery(token, []))
     if (result.kind !== 'rows') throw new Error(JSON.stringify(result))
-    const sent = result.rows.reduce((sum, { value }) => sum + ((value as Buffer | null)?.length ?? 0), 0)
+    const sent = result.rows.reduce((sum, { value }) => sum + Buffer.from(String(value ?? ''), 'base64').length, 0)
     assert.ok(sent > 3_000_000 && sent <= 4 * 1024 * 1024, `${sent}`)
     assert.is(result.rows.length, 10_001)
     assert.is(result.rows.find(({ name }) => String(name).endsWith('/big'))?.value, null)
+    await mallory.node.unsafe(`delete from kine where octet_length(value) > 32768;
+      insert into kine (name, deleted, value) select '/registry/minions/m' || n, 0, decode(repeat('ab', 32768), 'hex') from generate_series(1, 200) n`)
+    const recent = await read(mallory, newsQuery(token, [], { from: '10102', anchor: '10102' }))
+    if (recent.kind !== 'rows') throw new Error(JSON.stringify(recent))
+    assert.is(recent.rows.length, 128)
+    const brought = recent.rows.map(({ value }) => Buffer.from(String(value), 'base64').length)
+    assert.ok(brought.every((length) => length === 32_768))
   })
 
   test('takes neither memory nor time by long names in a table without indexes', async () => {
@@ -220,7 +233,7 @@ for (const major of majors) {
       insert into kine (name, deleted, value) select '/registry/minions/' || n || repeat('x', 10000000), 0, 'v' from generate_series(1, 10) n;
       insert into kine (name, deleted) select '/registry/minions/n' || n, 0 from generate_series(1, 20000) n`)
     const begun = Date.now()
-    assert.equal(await read(mallory, lookQuery(token, [])), { kind: 'late', what: 'a read took too long' })
+    assert.equal(await read(mallory, listQuery(token, [])), { kind: 'late', what: 'a read took too long' })
     assert.ok(Date.now() - begun < 8_000)
     assert.is((await read(victim)).kind, 'rows')
   })
@@ -254,6 +267,10 @@ for (const major of majors) {
     await mallory.node.unsafe(`${kineTable} create index i on kine (id) where spy()`)
     const one = clusters.observer()
     const [clean] = await one.run(traces)
+    assert.is(
+      clean?.settings,
+      'default_transaction_read_only=on,enable_seqscan=off,idle_in_transaction_session_timeout=5000,lock_timeout=500,statement_timeout=3000',
+    )
     await unchecked(one, mallory)
     const [left] = await one.run(traces)
     assert.is(told().filter((line) => line?.includes('by deeds')).length, 0)
@@ -341,6 +358,8 @@ const spy = (victim: string, own: string) => `
 create function deeds() returns void language plpgsql as $deeds$ begin
   if session_user <> 'rollcall_observer' then return; end if;
   perform set_config('search_path', 'mallory', false), set_config('application_name', 'mallory', false), pg_advisory_lock(4711);
+  perform set_config(name, '0', false) from unnest(array['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) name;
+  perform set_config('default_transaction_read_only', 'off', false), set_config('enable_seqscan', 'on', false);
   perform pg_notify('leak', 'ran');
   execute 'prepare mallory as select 1';
   execute 'declare mallory cursor with hold for select 1';
@@ -369,7 +388,9 @@ end $spy$;`
 
 /** What a session could keep of one cluster for the next one. */
 const traces = `select current_setting('search_path') as path, current_setting('application_name') as name, session_user as who,
-  current_user as role, (select count(*)::int from pg_prepared_statements where name = 'mallory') as statements,
+  current_user as role, (select string_agg(s.name || '=' || s.setting, ',' order by s.name) from pg_settings s where s.name in
+    ('default_transaction_read_only', 'enable_seqscan', 'idle_in_transaction_session_timeout', 'lock_timeout', 'statement_timeout')) as settings,
+  (select count(*)::int from pg_prepared_statements where name = 'mallory') as statements,
   (select count(*)::int from pg_cursors where name = 'mallory') as cursors,
   (select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks,
   (select count(*)::int from pg_listening_channels()) as channels, pg_my_temp_schema()::text as temp`

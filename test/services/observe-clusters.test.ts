@@ -244,6 +244,25 @@ test('leaves a cluster to one of two servers at a time', async () => {
   assert.equal(looks.sort(), all.map(({ schema }) => schema).sort())
 })
 
+test('looks at a second cluster meanwhile where one takes long', async () => {
+  const all = await Promise.all([addManaged({ state: 'up' }), addManaged({ state: 'up' })])
+  for (const { node } of all) await putNode(node, 'a', 'ready')
+  let release: (() => void) | undefined
+  const slow = {
+    ...clusters.managed.observer,
+    run: async (statement: string) => {
+      if (release) release()
+      else
+        await new Promise<void>((done) => {
+          release = done
+        })
+      return clusters.managed.observer.run(statement)
+    },
+  }
+  await clusterObserver(world, slow)()
+  for (const cluster of all) assert.equal(await nodesOf(cluster), ['a true stranger'])
+})
+
 test('goes on when Postgres was away, and reads everything again', async () => {
   const cluster = await addManaged()
   const { pem } = await makeAuthority('k3s-server-ca')
