@@ -67,7 +67,8 @@ async function judgeAll({ tx, places, mayLower }: PlanInput): Promise<boolean> {
 }
 
 function judge(row: PlaceRow, places: ImportPlaces, mayLower: boolean): Verdict {
-  const place = given<Place>(row, ['profile', 'cluster', 'role', 'min_assurance'])
+  const place: Place = {}
+  give(place, row, ['profile', 'cluster', 'role', 'min_assurance'])
   const plan = planNew(place, places, mayLower)
   const wrong = plan.kind === 'refused' ? plan : undefined
   return {
@@ -122,17 +123,16 @@ export function planRow(row: LineRow, { places, mayLower }: Pick<PlanInput, 'pla
 
 /** What the line gives, again. */
 function inputOf(row: LineRow): ImportInput {
-  return {
-    serial: row.serial,
-    ...given<Omit<ImportInput, 'serial'>>(row, ['profile', 'cluster', 'role', 'hostname', 'min_assurance']),
-    ...given<Omit<ImportInput, 'serial'>>(row.rest, ['uuid', 'note', 'labels', 'vars', 'macs']),
-  }
+  const input: Partial<ImportInput> = { serial: row.serial }
+  give(input, row, ['profile', 'cluster', 'role', 'hostname', 'min_assurance'])
+  give(input, row.rest, ['uuid', 'note', 'labels', 'vars', 'macs'])
+  return input as ImportInput
 }
 
-/** Those of the members that are not null. */
-function given<T>(row: object, names: readonly (keyof T & string)[]): T {
-  const values = row as Record<string, unknown>
-  return Object.fromEntries(names.flatMap((name) => (values[name] == null ? [] : [[name, values[name]]]))) as T
+/** Puts those of the members into `input` that are not null. */
+function give(input: object, row: object, names: readonly string[]): void {
+  const [to, from] = [input as Record<string, unknown>, row as Record<string, unknown>]
+  for (const name of names) if (from[name] != null) to[name] = from[name]
 }
 
 const reasonOf = ({ path, reason }: { path?: string; reason: string }) => ({ reason, ...(path ? { path } : {}) })

@@ -53,7 +53,7 @@ export async function batchesOfKnown(tx: Drizzle): Promise<Batch[]> {
     select min(line) as first, max(line) as last from import_known where not same group by batch order by batch`)
 }
 
-/** A device as it is on the roll, in the columns' own names; times are not of interest here. */
+/** A device as it is on the roll, in the columns' own names: those that a line may change, and what decides over it. */
 export type KnownDevice = Columns & { state: string; version: number }
 
 /** A staged line beside what the roll knows of its serial and its key. */
@@ -79,6 +79,10 @@ export type LineRow = {
   live: boolean
 }
 
+const deviceColumns =
+  sql.raw(`d.id, d.serial, d.profile_id, d.cluster_id, d.role, d.hostname, d.hostname_given, d.uuid, d.note, d.labels, d.vars,
+  d.macs, d.min_assurance, d.state, d.version`)
+
 /** The lines of a batch that say something new, in their order. */
 export async function knownLines(tx: Drizzle, { first, last }: Batch): Promise<LineRow[]> {
   return tx.execute<LineRow>(sql`
@@ -89,7 +93,7 @@ export async function knownLines(tx: Drizzle, { first, last }: Batch): Promise<L
       coalesce(d.enrolled, false) as enrolled, coalesce(d.live, false) as live
     from import_known k join import_lines l on l.line = k.line join import_places p on p.id = l.place
     left join lateral (
-      select to_json(d) as device, i.thumbprint, i.jwk is not null as has_jwk,
+      select (select to_json(k) from (select ${deviceColumns}) k) as device, i.thumbprint, i.jwk is not null as has_jwk,
         exists (select 1 from enrollments e where e.device_id = d.id) as enrolled,
         exists (select 1 from enrollments e where e.device_id = d.id and e.ended_at is null) as live
       from devices d left join identities i on i.device_id = d.id and i.ended_at is null
