@@ -610,7 +610,7 @@ files_of_enrollment() {
     function bad(text) { print text; failed = 1; exit 1 }
     function is_k3s(path) { return path == "/usr/local/bin/k3s" || path == "/opt/bin/k3s" }
     function ours(path) {
-      return path ~ /^\/etc\/(rollcall|rancher)\// || path ~ /^\/etc\/containers\/systemd\/k3s(-agent)?\.container$/ ||
+      return path ~ /^\/etc\/(rollcall|rancher)\// || path ~ /^\/etc\/(containers\/systemd\/k3s(-agent)?\.container|systemd\/system\/k3s(-agent)?\.service)$/ ||
         path == "/usr/local/sbin/rollcall-node" || path == "/opt/bin/rollcall-node" || is_k3s(path)
     }
     # Members that are not known may change what the others mean.

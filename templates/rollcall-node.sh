@@ -189,6 +189,10 @@ os_update() {
   packages=$ROLLCALL_PACKAGES
   # Modules that K3s needs are no longer in RHEL 10's kernel package (docs.k3s.io, Requirements).
   [ "$(el)" != 10 ] || packages="$packages kernel-modules-extra"
+  # What runs K3s' container, unless the system has it or the profile names a build of it.
+  if [ -n "$ROLLCALL_ENGINE_PACKAGE" ] && ! command -v "$ROLLCALL_ENGINE" >/dev/null; then
+    case " $packages" in *" $ROLLCALL_ENGINE"*) ;; *) packages="$packages $ROLLCALL_ENGINE_PACKAGE" ;; esac
+  fi
   # NetworkManager's helper for clouds takes the pods' routes away (same page); what it set lasts until a restart.
   for unit in nm-cloud-setup.timer nm-cloud-setup.service; do
     systemctl -q is-enabled "$unit" 2>/dev/null || continue
@@ -276,7 +280,7 @@ k3s_download() {
     [ "${one%%=*}" != "$arch" ] || download "$url" "${sum%%=*}" "$DATA/agent/images/${name%%\?*}" 0600 || return
   done
   policy || return
-  [ -z "$ROLLCALL_CONTAINER" ] || podman image exists "$ROLLCALL_CONTAINER" || run podman pull -q "$ROLLCALL_CONTAINER" || return
+  [ -z "$ROLLCALL_CONTAINER" ] || "$ROLLCALL_ENGINE" image inspect "$ROLLCALL_CONTAINER" >/dev/null 2>&1 || run "$ROLLCALL_ENGINE" pull -q "$ROLLCALL_CONTAINER" || return
   [ -x "$K3S" ] || DETAIL="there is no K3s for $(uname -m)"
   [ -x "$K3S" ]
 }
@@ -285,6 +289,7 @@ k3s_download() {
 policy() {
   rm -f "$STATE/k3s-selinux.rpm"
   url='' sum=''
+  [ -z "$ROLLCALL_CONTAINER" ] || return 0
   case $(el) in '') return 0 ;; 8) release=el8 ;; *) release=el9 ;; esac
   eval "url=\${ROLLCALL_SELINUX_URL_$release:-} sum=\${ROLLCALL_SELINUX_SHA256_$release:-}"
   if [ -n "$url" ]; then
@@ -406,7 +411,7 @@ k3s_join() {
   fi
   default_route || return
   # A unit that Quadlet makes cannot be enabled: it looks for this file.
-  if [ -n "$ROLLCALL_CONTAINER" ]; then : >"$STATE/enabled"; else run systemctl enable "$UNIT" || return; fi
+  if [ -e "$ETC/containers/systemd/$UNIT.container" ]; then : >"$STATE/enabled"; else run systemctl enable "$UNIT" || return; fi
   verb=start
   [ -e "$STEPS/started" ] || verb=restart
   run systemctl --no-block "$verb" "$UNIT" || return
@@ -482,7 +487,8 @@ read_settings() {
     eval "[ -n \"\${ROLLCALL_$name:-}\" ]" || die "ROLLCALL_$name is not there yet"
   done
   : "${ROLLCALL_JOIN=}" "${ROLLCALL_PACKAGES=}" "${ROLLCALL_UPDATE=}" "${ROLLCALL_SCRIPT_URL=}" "${ROLLCALL_SCRIPT_SHA256=}"
-  : "${ROLLCALL_NODE=}" "${ROLLCALL_API=}" "${ROLLCALL_DATASTORE=}" "${ROLLCALL_IMAGES=}" "${ROLLCALL_PORTS=}" "${ROLLCALL_NETWORKS=}" "${ROLLCALL_CONTAINER=}"
+  : "${ROLLCALL_NODE=}" "${ROLLCALL_API=}" "${ROLLCALL_DATASTORE=}" "${ROLLCALL_IMAGES=}" "${ROLLCALL_PORTS=}" "${ROLLCALL_NETWORKS=}" "${ROLLCALL_CONTAINER=}" \
+    "${ROLLCALL_ENGINE=podman}" "${ROLLCALL_ENGINE_PACKAGE=}"
   [ "$ROLLCALL_UPDATE" != 0 ] || ROLLCALL_UPDATE=''
   K3S=${INSTALL_K3S_BIN_DIR:-/usr/local/bin}/k3s
   UNIT=k3s

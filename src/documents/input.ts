@@ -42,8 +42,18 @@ export type DocumentInput = {
     selinux: { release: string; url: string; sha256: string }[]
     /** What a node's firewall must let in (`6443/tcp`), and the networks of pods and services, which it must trust */
     firewall: { ports: string[]; networks: string[] }
-    /** Where K3s runs in a container (`vars.runtime`): its image, and the Quadlet unit that runs it */
-    container: { image: string; quadlet: string } | null
+    /**
+     * Where K3s runs in a container (`vars.runtime`): its image, and what runs it, each whole: a shell command, compose.yaml, a Quadlet unit, and
+     * systemd units that run it by Docker or Podman
+     */
+    container: {
+      image: string
+      docker_run: string
+      compose: string
+      quadlet: string
+      docker_unit: string
+      podman_unit: string
+    } | null
     install: {
       /** What the installer stand-in sees: INSTALL_K3S_VERSION, INSTALL_K3S_EXEC, …; no secret */
       env: Record<string, string>

@@ -3,7 +3,7 @@ import type { LintProblem } from './input.ts'
 
 /** What client.sh takes out of an Ignition document when a box claims again (files_of_enrollment), and what of it is K3s itself. */
 const taken =
-  /^\/etc\/(?:rollcall|rancher)\/|^\/etc\/containers\/systemd\/k3s(?:-agent)?\.container$|^\/(?:usr\/local\/sbin|opt\/bin)\/rollcall-node$|^\/(?:usr\/local|opt)\/bin\/k3s$/
+  /^\/etc\/(?:rollcall|rancher)\/|^\/etc\/(?:containers\/systemd\/k3s(?:-agent)?\.container|systemd\/system\/k3s(?:-agent)?\.service)$|^\/(?:usr\/local\/sbin|opt\/bin)\/rollcall-node$|^\/(?:usr\/local|opt)\/bin\/k3s$/
 const k3s = /\/bin\/k3s$/
 
 type File = NonNullable<NonNullable<IgnitionConfig['storage']>['files']>[number]

@@ -31,7 +31,7 @@ export function inputShape(vars: Readonly<Record<string, Json>>): Shape {
           images: { list: binary },
           selinux: { list: { fields: texts('release', 'url', 'sha256') } },
           firewall: { fields: { ports: { list: 'scalar' }, networks: { list: 'scalar' } } },
-          container: { fields: texts('image', 'quadlet') },
+          container: { fields: texts('image', 'docker_run', 'compose', 'quadlet', 'docker_unit', 'podman_unit') },
           install: {
             fields: {
               ...texts('script_url', 'script_sha256'),

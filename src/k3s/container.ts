@@ -5,6 +5,9 @@ import type { ClusterSpec } from './cluster.ts'
 export const containerForms = ['docker-run', 'compose', 'quadlet'] as const
 export type ContainerForm = (typeof containerForms)[number]
 
+/** What runs a container from a systemd unit of our own: Docker where that is at home (Debian, Flatcar), else Podman. */
+export type ContainerEngine = 'docker' | 'podman'
+
 /** K3s in a container, as one node of its cluster. Its files are the host's own (`paths` in config.ts), mounted: no secret is an argument or in its environment. */
 export type K3sContainer = {
   role: 'server' | 'agent'
@@ -82,23 +85,60 @@ const openFiles = 1_048_576
  * @throws AppError `state_conflict` for an environment that the three do not write alike
  */
 export function containerText(form: ContainerForm, container: K3sContainer, startMark?: string): string {
-  for (const [name, value] of Object.entries(container.env)) {
-    if (!/^[A-Z][A-Z0-9_]*=[A-Za-z0-9_.,:/@+-]*$/.test(`${name}=${value}`))
-      throw conflict(`${name} has a value that no container is given`)
-  }
+  checkEnvironment(container)
   return { 'docker-run': dockerRun, compose, quadlet }[form](container, startMark)
 }
 
-function dockerRun({ role, name, image, hostname, alone, env }: K3sContainer): string {
-  const lines = [
-    `docker run --detach --name ${name} --restart always --privileged`,
+/**
+ * A systemd unit that runs a node's K3s in the foreground, so that it is started, stopped and enabled as K3s on the host is.
+ * @throws AppError `state_conflict` as `containerText`
+ */
+export function containerUnit(engine: ContainerEngine, container: K3sContainer): string {
+  checkEnvironment(container)
+  const { name } = container
+  const program = `/usr/bin/${engine}`
+  const waits = `network-online.target time-sync.target${engine === 'docker' ? ' docker.service' : ''}`
+  // Its log is the journal's: an engine's own copy would grow without end.
+  const run = [`${program} run --rm --name ${name} --log-driver none --privileged`, ...runLines(container)]
+  return `[Unit]
+Description=Lightweight Kubernetes (K3s) in a container
+Wants=${waits}
+After=${waits}
+
+[Service]
+ExecStartPre=-${program} rm --force ${name}
+ExecStart=${run.join(' \\\n  ')}
+ExecStop=-${program} stop -t 30 ${name}
+Restart=always
+RestartSec=5
+TimeoutStartSec=infinity
+
+[Install]
+WantedBy=multi-user.target
+`
+}
+
+function checkEnvironment({ env }: K3sContainer): void {
+  for (const [name, value] of Object.entries(env)) {
+    if (!/^[A-Z][A-Z0-9_]*=[A-Za-z0-9_.,:/@+-]*$/.test(`${name}=${value}`))
+      throw conflict(`${name} has a value that no container is given`)
+  }
+}
+
+function dockerRun(container: K3sContainer): string {
+  const lines = [`docker run --detach --name ${container.name} --restart always --privileged`, ...runLines(container)]
+  return `${lines.join(' \\\n  ')}\n`
+}
+
+/** What follows `run`, its own options aside: Docker and Podman take it alike. */
+function runLines({ role, image, hostname, alone, env }: K3sContainer): string[] {
+  return [
     alone ? `--hostname ${hostname} --publish ${api}` : '--network host',
     tmpfs.map((path) => `--tmpfs ${path}`).join(' '),
     volumes.map((volume) => `--volume ${volume}`).join(' '),
     [`--ulimit nofile=${openFiles}:${openFiles}`, ...pairs(env).map((pair) => `--env ${pair}`)].join(' '),
     `${image} ${role}`,
   ]
-  return `${lines.join(' \\\n  ')}\n`
 }
 
 function compose({ role, name, image, hostname, alone, env }: K3sContainer): string {

@@ -1,8 +1,7 @@
 import type { DocumentInput } from '../documents/input.ts'
-import type { ProfileSpec } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import { paths } from '../k3s/config.ts'
-import { type ContainerForm, containerText, type K3sContainer, k3sImage } from '../k3s/container.ts'
+import { type ContainerForm, containerText, containerUnit, type K3sContainer, k3sImage } from '../k3s/container.ts'
 import { ownRegistries } from '../k3s/registries.ts'
 import type { ClusterParts } from './claim-parts.ts'
 import type { Mirror } from './context.ts'
@@ -11,13 +10,11 @@ type Vars = DocumentInput['vars']
 
 /**
  * Whether a device's K3s runs in a container: `vars.runtime`.
- * @throws AppError `state_conflict` where that is neither host nor container, or the template cannot do it
+ * @throws AppError `state_conflict` where that is neither host nor container
  */
-export function runsInContainer({ template }: ProfileSpec, vars: Vars): boolean {
+export function runsInContainer(vars: Vars): boolean {
   const runtime = Object.hasOwn(vars, 'runtime') ? vars.runtime : 'host'
   if (runtime !== 'host' && runtime !== 'container') throw conflict('vars.runtime is host or container')
-  if (runtime === 'container' && typeof template === 'string' && template !== 'builtin:fcos')
-    throw conflict(`vars.runtime container: ${template} installs K3s on the host`)
   return runtime === 'container'
 }
 
@@ -44,6 +41,19 @@ export function containerOf(
   const alone = cluster.datastore.kind === 'sqlite' && cluster.apiEndpoint === null
   return { role, name: k3s.unit, image, hostname: device.hostname, alone, env: k3s.env }
 }
+
+/** rollcall-node makes it when K3s may start: it cannot enable a unit that Quadlet makes. */
+const startMark = '/var/lib/rollcall/enabled'
+
+/** What a template can have a node's K3s run by: each the same container. @throws AppError `state_conflict` as `containerText` */
+export const containerTexts = (container: K3sContainer): NonNullable<DocumentInput['k3s']['container']> => ({
+  image: container.image,
+  docker_run: containerText('docker-run', container),
+  compose: containerText('compose', container),
+  quadlet: containerText('quadlet', container, startMark),
+  docker_unit: containerUnit('docker', container),
+  podman_unit: containerUnit('podman', container),
+})
 
 /** A file that a container mounts; all are for root alone (0600). */
 export type MountedFile = { path: string; content: string }

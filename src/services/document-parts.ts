@@ -3,14 +3,13 @@ import type { Json, Role } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import { apiEndpoint } from '../k3s/api-endpoint.ts'
 import { agentSettings, type ConfigValue, configYaml, line, paths } from '../k3s/config.ts'
-import { containerText } from '../k3s/container.ts'
 import { type DatastoreConfig, datastoreConfig, managedConfig, managedEnv } from '../k3s/datastore.ts'
 import { managedEndpoint, type NodeLogin } from '../k3s/datastore-address.ts'
 import { environmentFile } from '../k3s/environment.ts'
 import { firewall } from '../k3s/firewall.ts'
 import { installEnv, type System } from '../k3s/install.ts'
 import type { ClusterParts, ProfileParts } from './claim-parts.ts'
-import { containerOf, runsInContainer } from './container-parts.ts'
+import { containerOf, containerTexts, runsInContainer } from './container-parts.ts'
 import type { Context } from './context.ts'
 import { installSources } from './install-sources.ts'
 
@@ -96,9 +95,6 @@ export type NodeSecrets = {
   login: () => NodeLogin
 }
 
-/** rollcall-node makes it when K3s may start: it cannot enable a unit that Quadlet makes. */
-const startMark = '/var/lib/rollcall/enabled'
-
 /** All that a template can say about one device and one enrollment. */
 export function documentInput(
   { settings, mirror }: Pick<DocumentDeps, 'settings' | 'mirror'>,
@@ -110,7 +106,7 @@ export function documentInput(
   const { serial, hostname, labels, vars, note } = device
   const isServer = role === 'server'
   const merged = { ...profile.spec.vars, ...vars }
-  const container = runsInContainer(profile.spec, merged)
+  const container = runsInContainer(merged)
     ? containerOf({ device: parts.device, role, vars: merged, k3s: shared.k3s }, parts.cluster, mirror)
     : undefined
   return {
@@ -125,7 +121,7 @@ export function documentInput(
       ...shared.k3s,
       config: `${line('node-name', hostname)}\n${endpointLine(shared, login)}${shared.config}`,
       token: isServer ? '' : enrollment.join,
-      container: container ? { image: container.image, quadlet: containerText('quadlet', container, startMark) } : null,
+      container: container ? containerTexts(container) : null,
       install: { ...shared.install, binary: container ? null : binaryOf(shared, profile, merged) },
     },
     secret: {

@@ -1,10 +1,13 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import YAML from 'yaml'
 import { AppError } from '../../src/errors.ts'
-import { containerForms, containerText, type K3sContainer, k3sImage } from '../../src/k3s/container.ts'
+import { containerForms, containerText, containerUnit, type K3sContainer, k3sImage } from '../../src/k3s/container.ts'
 import { suite } from '../suite.ts'
 
 const version = 'v1.36.3+k3s1'
@@ -62,14 +65,22 @@ test("takes one by digest, from a registry with a port, and the cluster's regist
 
 test('refuses an environment that the three would not write alike', () => {
   for (const env of [{ A: 'b c' }, { A: '"' }, { A: '$x' }, { a: 'b' }, { A: 'b\nc' }] as Record<string, string>[])
-    for (const form of containerForms) assert.throws(() => containerText(form, { ...server, env }), JSON.stringify(env))
+    for (const [, textOf] of texts) assert.throws(() => textOf({ ...server, env }), JSON.stringify(env))
 })
 
 // GOLDEN=write node test/run.mjs test/k3s/container.test.ts  writes them anew.
-for (const form of containerForms) {
+const texts: [string, (container: K3sContainer) => string][] = [
+  ...containerForms.map((form): [string, (container: K3sContainer) => string] => [
+    form,
+    (container) => containerText(form, container),
+  ]),
+  ['docker-unit', (container) => containerUnit('docker', container)],
+  ['podman-unit', (container) => containerUnit('podman', container)],
+]
+for (const [form, textOf] of texts) {
   test(`${form}: a server of a cluster, an agent, and a server that stands alone`, () => {
     const alone = { ...server, alone: true, env: {} }
-    const text = [server, agent, alone].map((one) => containerText(form, one)).join('\n')
+    const text = [server, agent, alone].map(textOf).join('\n')
     const file = fileURLToPath(new URL(`../golden/k3s-${form}.txt`, import.meta.url))
     if (process.env.GOLDEN === 'write') writeFileSync(file, text)
     assert.fixture(text, readFileSync(file, 'utf8'))
@@ -88,4 +99,41 @@ test('compose reads back as what was said', () => {
 test('a unit that waits for its mark does not start without it', () => {
   assert.match(containerText('quadlet', server, '/var/lib/x'), '\nConditionPathExists=/var/lib/x\n')
   assert.not.match(containerText('quadlet', server), 'ConditionPathExists')
+})
+
+test('the real systemd takes the units', () => {
+  if (!existsSync('/usr/bin/systemd-analyze')) return console.log('skipped: there is no systemd-analyze here')
+  const folder = mkdtempSync(join(tmpdir(), 'rollcall-units-'))
+  try {
+    for (const engine of ['docker', 'podman'] as const)
+      for (const container of [server, agent, { ...server, alone: true }]) {
+        // It wants the program to be there, which is not the unit's matter.
+        const text = containerUnit(engine, container).replaceAll(`/usr/bin/${engine}`, '/bin/true')
+        writeFileSync(join(folder, 'k3s.service'), text)
+        const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', join(folder, 'k3s.service')], {
+          encoding: 'utf8',
+        })
+        assert.not.match(stderr, 'k3s.service', text)
+      }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+const docker = ['/usr/bin/docker', '/usr/local/bin/docker'].find((file) => existsSync(file))
+
+test('the real docker understands what the unit and the command say, and only then misses its daemon', () => {
+  if (!docker) return console.log('skipped: there is no docker here')
+  const env = { PATH: '/nowhere', DOCKER_HOST: 'unix:///nowhere/docker.sock', HOME: '/nowhere' }
+  for (const container of [server, agent, { ...server, alone: true }]) {
+    const start = /^ExecStart=([\s\S]*?[^\\])\n/m.exec(containerUnit('docker', container))?.[1] ?? ''
+    for (const command of [
+      start.replace('/usr/bin/docker', docker),
+      containerText('docker-run', container).replace('docker', docker),
+    ]) {
+      const { stderr } = spawnSync('/bin/sh', ['-c', command], { encoding: 'utf8', env })
+      assert.match(stderr, /connect|daemon/i, command)
+      assert.not.match(stderr, /unknown|invalid|usage/i, command)
+    }
+  }
 })

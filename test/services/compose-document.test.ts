@@ -1,5 +1,7 @@
 import * as assert from 'uvu/assert'
+import YAML from 'yaml'
 import type { ManagedDatastore } from '../../src/datastore/managed.ts'
+import { lintTemplate } from '../../src/documents/lint.ts'
 import { redactBody } from '../../src/documents/redact.ts'
 import { loginPassword, loginRole } from '../../src/k3s/datastore-names.ts'
 import { builtinTemplates } from '../../src/services/builtin-templates.ts'
@@ -34,6 +36,31 @@ test('state_conflict for an Ignition document whose architecture has no binary o
 test('internal for a template that does not render: the device can do nothing about it', () => {
   const parts = partsOf({ source: '#cloud-config\nhostname: {{yaml vars.nope}}\n' }, 'agent')
   assert.throws(() => documents.compose(parts), code('internal'))
+})
+
+test('state_conflict for a runtime that there is none of', () => {
+  const device = { ...server.device, vars: { runtime: 'vm' } }
+  assert.throws(() => documents.compose({ ...server, device }), code('state_conflict'))
+})
+
+test('gives an own template all that runs K3s in a container, the same container and nothing secret', () => {
+  const forms = ['docker_run', 'compose', 'quadlet', 'docker_unit', 'podman_unit'] as const
+  const files = forms.map((form) => `  - {path: /${form}, content: {{yaml k3s.container.${form}}} }\n`).join('')
+  const source = `#cloud-config\nhostname: {{yaml device.hostname}}\n{{#if k3s.container}}\nwrite_files:\n${files}{{/if}}\n`
+  const parts = partsOf({ source }, 'server')
+  assert.equal(lintTemplate(parts.profile.spec, builtinTemplates()), [])
+  const image = `docker.io/rancher/k3s:v1.36.3-k3s1@sha256:${'d4'.repeat(32)}`
+  const { rendered } = documents.compose({
+    ...parts,
+    device: { ...parts.device, vars: { runtime: 'container', image } },
+  })
+  const written = YAML.parse(rendered.body).write_files as { path: string; content: string }[]
+  assert.is(written.length, forms.length)
+  for (const { path, content } of written) {
+    for (const part of [image, '/etc/rancher:/etc/rancher', '/var/lib/rancher/k3s:/var/lib/rancher/k3s'])
+      assert.ok(content.includes(part), `${path}: ${part}`)
+    assert.not.match(content, /password|token|p%40ss|join-ticket|node-credential/i, path)
+  }
 })
 
 test("gives a device's vars precedence over the profile's", () => {

@@ -229,6 +229,19 @@ for (const [name, shell] of shells) {
     assert.not(existsSync(node.path('state/k3s.source')))
   })
 
+  once('K3s in a container by Docker: a new document brings its unit anew', async () => {
+    const config = (digest: string) =>
+      node.config('server', 'flatcar', {
+        runtime: 'container',
+        image: `docker.io/rancher/k3s@sha256:${digest.repeat(64)}`,
+      })
+    node.ignite(config('1'))
+    node.answer(config('2'))
+    for (const command of ['apply', 'place']) assert.is((await node.run(shell, client, command)).code, 0)
+    assert.match(node.read('etc/systemd/system/k3s.service'), `docker.io/rancher/k3s@sha256:${'2'.repeat(64)} server\n`)
+    assert.match(node.disk()['opt/bin/k3s'] ?? '', /^755 /)
+  })
+
   once('takes away what the new document does not have, and leaves what an admin wrote', async () => {
     const registries = 'etc/rancher/k3s/registries.yaml'
     for (const [text, stays] of [

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { shells, template } from './box.ts'
@@ -19,6 +19,9 @@ case $1 in
   *) case $* in *::*) [ ! -s "$BOX/ufw" ] || { cat "$BOX/ufw" >&2 && exit 1; } ;; esac ;;
 esac
 `
+
+/** Docker or Podman that has no image yet. */
+const engine = '#!/bin/sh\necho "$(basename "$0") $*" >>"$BOX/tools"\n[ "$1" = pull ]\n'
 
 for (const [name, shell] of shells) {
   const { test, once } = suiteUnder(name, 'rollcall-node and the system it is on,', { timeout: 120_000 })
@@ -276,10 +279,61 @@ esac
       ROLLCALL_SCRIPT_URL: '',
       ROLLCALL_CONTAINER: 'docker.io/rancher/k3s:v1.36.3-k3s1',
     })
-    node.command('podman', '#!/bin/sh\necho "podman $*" >>"$BOX/tools"\n[ "$1" = pull ]\n')
+    node.write('etc/containers/systemd/k3s.container', '')
+    node.command('podman', engine)
     await passes()
     assert.ok(tools().includes('podman pull -q docker.io/rancher/k3s:v1.36.3-k3s1'))
     assert.not(node.read('systemctl').includes('enable k3s\n'))
     assert.ok(existsSync(node.path('state/enabled')))
   })
+
+  once('K3s in a container: a build of the engine that the profile names is not joined by another one', async () => {
+    node.leave('os.update')
+    node.document('agent', {
+      ROLLCALL_PACKAGES: 'rollcall-docker-ce',
+      ROLLCALL_ENGINE: 'rollcall-docker',
+      ROLLCALL_ENGINE_PACKAGE: 'docker.io',
+    })
+    await passes()
+    assert.ok(tools().some((line) => line.endsWith(' install rollcall-docker-ce') && line.startsWith('dnf ')))
+  })
+
+  once(
+    'K3s in a container by a unit of its own: the engine is installed, pulls the image, and the unit is enabled',
+    async () => {
+      for (const [os, name, install] of [
+        [
+          'debian',
+          'docker',
+          'apt-get -y -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold install docker.io',
+        ],
+        ['rocky', 'podman', 'dnf -y install podman'],
+      ] as const) {
+        server.enrollment = `enr_${os}`
+        node.write('tools', '')
+        node.write('systemctl', '')
+        node.leave('os.update', 'k3s.download', 'k3s.install', 'k3s.join')
+        // As the test's own machine may have it: the engine is there only once it was installed.
+        const wanted = `rollcall-${name}`
+        for (const packager of ['apt-get', 'dnf'])
+          node.command(
+            packager,
+            `#!/bin/sh\necho "${packager} $*" >>"$BOX/tools"\ncase $* in *install*) cp "$BOX/engine" "$BOX/bin/${wanted}" ;; esac\n`,
+          )
+        if (os === 'debian') rmSync(node.path('bin/dnf'))
+        node.write('engine', engine, 0o755)
+        node.document('agent', {
+          ROLLCALL_OS: os,
+          ROLLCALL_SCRIPT_URL: '',
+          ROLLCALL_CONTAINER: 'docker.io/rancher/k3s:v1.36.3-k3s1',
+          ROLLCALL_ENGINE: wanted,
+          ROLLCALL_ENGINE_PACKAGE: os === 'debian' ? 'docker.io' : 'podman',
+        })
+        await passes()
+        assert.ok(tools().includes(install), tools().join('\n'))
+        assert.ok(tools().includes(`${wanted} pull -q docker.io/rancher/k3s:v1.36.3-k3s1`))
+        assert.match(node.read('systemctl'), 'enable k3s-agent\n')
+      }
+    },
+  )
 }
