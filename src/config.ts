@@ -49,6 +49,8 @@ export type Config = Readonly<{
   sealingKeyFile: string
   /** `mirror`: documents name this server's own if it holds the version (auto), nothing else (on), or never (off) */
   k3s: Readonly<{ scriptUrl: string; artifactUrl: string; mirror: 'auto' | 'on' | 'off' }>
+  /** Days that events of what is over, and the audit, are kept; 0 = for ever */
+  keep: Readonly<{ events: number; audit: number }>
   logLevel: string
   /** Seconds that requests in flight may take after SIGTERM */
   drainSeconds: number
@@ -102,6 +104,8 @@ const Settings = z.object({
   ROLLCALL_K3S_SCRIPT_URL: webUrl.default('https://raw.githubusercontent.com/k3s-io/k3s/{version}/install.sh'),
   ROLLCALL_K3S_ARTIFACT_URL: webUrl.default('https://github.com/k3s-io/k3s/releases/download'),
   ROLLCALL_MIRROR: z.enum(['auto', 'on', 'off']).default('auto'),
+  ROLLCALL_KEEP_EVENTS_DAYS: whole(0, 36_500).default(400),
+  ROLLCALL_KEEP_AUDIT_DAYS: whole(0, 36_500).default(0),
   ROLLCALL_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ROLLCALL_DRAIN_SECONDS: whole(0, 3_600).default(25),
 })
@@ -171,6 +175,7 @@ function toConfig(s: z.output<typeof Settings>): Config {
       artifactUrl: s.ROLLCALL_K3S_ARTIFACT_URL,
       mirror: s.ROLLCALL_MIRROR,
     },
+    keep: { events: s.ROLLCALL_KEEP_EVENTS_DAYS, audit: s.ROLLCALL_KEEP_AUDIT_DAYS },
     logLevel: s.ROLLCALL_LOG_LEVEL,
     drainSeconds: s.ROLLCALL_DRAIN_SECONDS,
   }

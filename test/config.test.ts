@@ -94,6 +94,7 @@ test('has the defaults that scripts rely on', () => {
   assert.is(config.httpPort, 8080)
   assert.is(config.host, undefined)
   assert.is(config.databaseUrl, undefined)
+  assert.equal(config.keep, { events: 400, audit: 0 })
   assert.equal(config.k3s, {
     scriptUrl: 'https://raw.githubusercontent.com/k3s-io/k3s/{version}/install.sh',
     artifactUrl: 'https://github.com/k3s-io/k3s/releases/download',

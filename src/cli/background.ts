@@ -9,11 +9,17 @@ import type { TaskPolls } from '../services/poll-tasks.ts'
 import { startPublisher } from '../services/publish-tokens.ts'
 import { startSweeper } from '../services/sweeper.ts'
 import { hearWakes } from '../services/task-wake.ts'
+import type { Keep } from '../store/forget.ts'
 
 /** What runs beside the requests; nothing of it can end the process. */
-export function startBackground(context: Context, polls: TaskPolls, metrics: Metrics): { stop: () => Promise<void> } {
+export function startBackground(
+  context: Context,
+  polls: TaskPolls,
+  metrics: Metrics,
+  keep: Keep,
+): { stop: () => Promise<void> } {
   const parts = [
-    startSweeper(context),
+    startSweeper(context, keep),
     startLoginSweeper(context),
     startLockWatch(context),
     startUpgradeFollower(context),

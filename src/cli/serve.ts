@@ -66,7 +66,7 @@ async function run(config: Config, store: Store, log: Logger, io: Io, end: End):
     const operations = operationsOf(context, () => end.signal.aborted)
     https.serve(createApp(context, operations, polls))
     http.serve(createBootApp(context, operations))
-    const background = startBackground(context, polls, operations.metrics)
+    const background = startBackground(context, polls, operations.metrics, config.keep)
     const renewal = renewing(config, store, addresses, https, log)
     for (const warning of warnings(config, addresses)) log.warn(warning)
     warnOfForeignKey(config, store, (message) => log.warn(message))

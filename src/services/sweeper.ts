@@ -1,3 +1,4 @@
+import { forget, type Keep } from '../store/forget.ts'
 import { sweep } from '../store/sweep.ts'
 import type { Context } from './context.ts'
 
@@ -5,10 +6,18 @@ import type { Context } from './context.ts'
 const period = 20
 
 /** Sweeps until stopped. Never fails the process: a database that is away is swept when it is back. */
-export function startSweeper({ sql, now, log }: Pick<Context, 'sql' | 'now' | 'log'>): { stop: () => Promise<void> } {
+export function startSweeper(
+  { sql, now, log }: Pick<Context, 'sql' | 'now' | 'log'>,
+  keep: Keep,
+): { stop: () => Promise<void> } {
   let running: Promise<unknown> = Promise.resolve()
+  let after = ''
+  const sweepOnce = async () => {
+    await sweep(sql, now())
+    after = (await forget(sql, now(), keep, after)).after
+  }
   const pass = () => {
-    running = sweep(sql, now()).catch((error: Error) => log.debug({ err: { message: error.message } }, 'not swept'))
+    running = sweepOnce().catch((error: Error) => log.debug({ err: { message: error.message } }, 'not swept'))
   }
   const timer = setInterval(pass, period * 1000)
   timer.unref()
