@@ -3,7 +3,11 @@ import { chmodSync, closeSync, mkdtempSync, openSync, rmdirSync, rmSync, writeSy
 import { Agent, request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
 import * as assert from 'uvu/assert'
+import { openOwnPostgres } from '../../src/cli/open-store.ts'
+import { loadConfig } from '../../src/config.ts'
 import { FakeDevice } from '../fakes/device.ts'
 import { rollcall, type Serving, serving } from '../rollcall.ts'
 import { suite } from '../suite.ts'
@@ -72,42 +76,47 @@ async function claim(box: FakeDevice): Promise<Answer> {
   return send('POST', '/v1/claim', jws, { 'content-type': 'application/jose' })
 }
 
-if (mounted)
+const data = join(folder, 'data')
+let bearer: { authorization: string }
+const post = async (path: string, body: object) => {
+  const answer = await send('POST', path, JSON.stringify(body), { ...bearer, 'content-type': 'application/json' })
+  assert.is(answer.status, 201, answer.text)
+}
+const importLines = (lines: object[]) =>
+  send('POST', '/api/v1/devices/import', lines.map((line) => JSON.stringify(line)).join('\n'), {
+    ...bearer,
+    'content-type': 'application/x-ndjson',
+  })
+const line = ({ serial, jwk }: FakeDevice) => ({
+  serial,
+  profile: 'edge',
+  cluster: 'site-a',
+  identity: { kind: 'key', jwk },
+})
+
+async function begin(): Promise<void> {
+  server = await serving(['--data-dir', data])
+  const token = await rollcall(['token', 'create', '--name', 't', '--scope', 'admin', '--data-dir', data])
+  bearer = { authorization: `Bearer ${token.out.trim()}` }
+  await post('/api/v1/clusters', {
+    name: 'site-a',
+    version: 'v1.36.3+k3s1',
+    allow_unpinned: true,
+    ca_hash: 'ab'.repeat(32),
+    datastore: { kind: 'postgres', endpoint: 'postgres://k3s:pw@db.test:5432/k3s' },
+  })
+  await post('/api/v1/profiles', { name: 'edge', document: 'cloud-init', role: 'server', template: 'builtin:debian' })
+}
+
+/** Fills what PostgreSQL keeps of its log on the full disk: it cannot go on, and not start again either. */
+async function overwhelm(sql: postgres.Sql): Promise<void> {
+  for (let megabytes = 0; megabytes < 64; megabytes++)
+    await sql`select pg_logical_emit_message(false, 'test', repeat('x', 1000000))`
+}
+
+if (mounted) {
   test('refuses claims and imports with 503 while it lasts, and goes on by itself when there is room', async () => {
-    const data = join(folder, 'data')
-    server = await serving(['--data-dir', data])
-    const token = (
-      await rollcall(['token', 'create', '--name', 't', '--scope', 'admin', '--data-dir', data])
-    ).out.trim()
-    const bearer = { authorization: `Bearer ${token}` }
-    const post = async (path: string, body: object) => {
-      const answer = await send('POST', path, JSON.stringify(body), { ...bearer, 'content-type': 'application/json' })
-      assert.is(answer.status, 201, answer.text)
-    }
-    const importLines = (lines: object[]) =>
-      send('POST', '/api/v1/devices/import', lines.map((line) => JSON.stringify(line)).join('\n'), {
-        ...bearer,
-        'content-type': 'application/x-ndjson',
-      })
-    await post('/api/v1/clusters', {
-      name: 'site-a',
-      version: 'v1.36.3+k3s1',
-      allow_unpinned: true,
-      ca_hash: 'ab'.repeat(32),
-      datastore: { kind: 'postgres', endpoint: 'postgres://k3s:pw@db.test:5432/k3s' },
-    })
-    await post('/api/v1/profiles', {
-      name: 'edge',
-      document: 'cloud-init',
-      role: 'server',
-      template: 'builtin:debian',
-    })
-    const line = ({ serial, jwk }: FakeDevice) => ({
-      serial,
-      profile: 'edge',
-      cluster: 'site-a',
-      identity: { kind: 'key', jwk },
-    })
+    await begin()
     const boxes = Array.from({ length: 40 }, (_, n) => new FakeDevice(`FULL-${n}`))
     const later = Array.from({ length: 300 }, (_, n) => ({ serial: `LATER-${n}`, profile: 'edge', cluster: 'site-a' }))
     assert.is((await importLines(boxes.map(line))).status, 200)
@@ -135,3 +144,32 @@ if (mounted)
     assert.is(JSON.parse(taken.text).created, later.length, taken.text)
     assert.is((await send('GET', '/readyz')).status, 200)
   })
+
+  test('does the same where PostgreSQL itself ends for want of room, and is started again when there is some', async () => {
+    const box = new FakeDevice('FULL-LAST')
+    assert.is((await importLines([line(box)])).status, 200)
+    const config = loadConfig({ flags: { 'data-dir': data }, env: {}, root: true })
+    const embedded = await openOwnPostgres(config, 'guest', () => {})
+    const sql = postgres({ ...embedded.connection, max: 1 })
+    await embedded.close()
+
+    fillUp()
+    const failed = await overwhelm(sql).catch((error: Error) => error)
+    assert.instance(failed, Error, 'PostgreSQL went on')
+    await sql.end({ timeout: 1 })
+    for (const _ of [1, 2, 3]) {
+      assert.is((await claim(box)).code, '503 datastore_unavailable')
+      assert.is((await send('GET', '/readyz')).status, 503)
+      assert.is((await send('GET', '/v1/challenge')).status, 200)
+      await sleep(1_000)
+    }
+
+    rmSync(ballast)
+    let code = ''
+    for (const deadline = Date.now() + 90_000; code !== '200' && Date.now() < deadline; await sleep(500)) {
+      code = (await claim(box)).code
+      assert.match(code, /^(?:200|503 datastore_unavailable)$/)
+    }
+    assert.is(code, '200')
+  })
+}
