@@ -42,7 +42,7 @@ export function listQuery(serverToken: string, known: readonly string[]): KineQu
     [leasePrefix, end(leasePrefix)],
     [bootstrap.slice(0, -1), `${bootstrap}!`],
   ].map(([from, to]) => `('${from}'::text, '${to}'::text)`)
-  const isWanted = known.length === 0 ? 'true' : `${isNew(known)} and not k.name like '${leasePrefix}%'`
+  const isWanted = known.length === 0 ? 'true' : `k.${isNew(known)} and not k.name like '${leasePrefix}%'`
   return {
     columns,
     text: (table) => `
@@ -69,24 +69,29 @@ export type Since = { from: string; anchor: string }
 export function newsQuery(serverToken: string, known: readonly string[], { from, anchor }: Since): KineQuery {
   const bootstrap = bootstrapName(serverToken)
   const recent = known.filter((id) => BigInt(id) >= BigInt(from))
-  const begins = (prefix: string) => `left(k.name, ${prefix.length}) = '${prefix}'`
+  const begins = (prefix: string) => `left(name, ${prefix.length}) = '${prefix}'`
+  const isWanted = [
+    'deleted = 0',
+    `octet_length(value) <= ${mostNewsBytes}`,
+    `not ${begins(leasePrefix)}`,
+    ...(recent.length > 0 ? [isNew(recent)] : []),
+  ]
   return {
     columns,
     text: (table) => `
-select k.name::text, k.id::int8, k.deleted::int4, octet_length(k.value),
-  case when k.deleted = 0 and octet_length(k.value) <= ${mostNewsBytes} and not ${begins(leasePrefix)} and ${isNew(recent)} then encode(k.value, 'base64') end
-from only ${table} k where k.id >= ${bigint(from)} and case
-  when octet_length(k.name) > ${mostNameBytes} then false
-  when ${begins(nodePrefix)} then true
-  when ${begins(leasePrefix)} then k.id >= ${bigint(anchor)}
-  else k.name = '${bootstrap}' end
-order by k.id limit ${mostNews}`,
+select name::text, id::int8, deleted::int4, octet_length(value), case when ${isWanted.join(' and ')} then encode(value, 'base64') end
+from only ${table} where id >= ${bigint(from)} and case
+when octet_length(name) > ${mostNameBytes} then false
+when ${begins(nodePrefix)} then true
+when ${begins(leasePrefix)} then id >= ${bigint(anchor)}
+else name = '${bootstrap}' end
+order by kine.id limit ${mostNews}`,
   }
 }
 
 const columns = 'name text, id int8, deleted int4, size int4, value text'
 
-const isNew = (known: readonly string[]) => `k.id <> all ('{${known.map(integer).join()}}'::bigint[])`
+const isNew = (known: readonly string[]) => `id <> all ('{${known.map(integer).join()}}'::bigint[])`
 
 const bigint = (id: string) => `'${integer(id)}'::bigint`
 
