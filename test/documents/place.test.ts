@@ -1,3 +1,6 @@
+import { spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../suite.ts'
 import { documents, partsOf, script, settings } from './parts.ts'
@@ -40,6 +43,30 @@ const modes = {
 } as const
 
 const test = suite('a cloud-init document, placed by a real shell', { timeout: 60_000 })
+
+for (const [system, unit, engine] of [
+  ['debian', 'docker_unit', 'docker'],
+  ['rocky', 'podman_unit', 'podman'],
+] as const) {
+  test(`${system}, K3s in a container: its unit, and a program that asks the container`, () => {
+    const box = placeRoot()
+    const parts = partsOf(`builtin:${system}`, 'agent')
+    const vars = { runtime: 'container', image: `docker.io/rancher/k3s@sha256:${'d4'.repeat(32)}` }
+    const { rendered, input } = documents.compose({ ...parts, device: { ...parts.device, vars } })
+    assert.equal(box.boot(rendered.body).status, 0)
+    const files = box.files()
+    assert.equal(files['/etc/systemd/system/k3s-agent.service'], { mode: '0644', content: input.k3s.container?.[unit] })
+    assert.is(files['/usr/local/bin/k3s']?.mode, '0755')
+    writeFileSync(join(box.root, '.bin', engine), '#!/bin/sh\nprintf "<%s>" "$@"\n', { mode: 0o755 })
+    const env = { PATH: `${join(box.root, '.bin')}:/usr/bin:/bin` }
+    const { stdout } = spawnSync('sh', [join(box.root, 'usr/local/bin/k3s'), 'kubectl', 'get', 'a b'], {
+      encoding: 'utf8',
+      env,
+    })
+    assert.is(stdout, '<exec><-i><k3s-agent><k3s><kubectl><get><a b>')
+    box.remove()
+  })
+}
 
 for (const [system, role] of [
   ['debian', 'server'],
