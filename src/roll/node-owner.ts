@@ -70,8 +70,8 @@ function saysJoined({ joined, lastStep, lastResult }: EnrolledNode): boolean {
   return joined || lastStep === ready || (lastStep === join && lastResult === 'ok')
 }
 
-// A server redeems just before it starts K3s. An agent's token is published while it installs, so one that reports must have come to that
-// step; of one whose reports are lost nothing more is known.
+// Only the device's own word speaks against what its cluster shows (PROTOCOL.md, "Report"): that it is at a step before it can join. Reports may be
+// lost, and a server redeems just before it starts K3s.
 function mayJoin({ role, admitted, lastStep }: EnrolledNode): boolean {
-  return admitted && (role === 'server' || lastStep === null || lastStep === join)
+  return lastStep === null || lastStep === join || (role === 'server' && admitted)
 }

@@ -160,9 +160,8 @@ const foreign: KnownNode = { ...node, deviceId: null, enrollmentId: null }
 const doubtful: [string, KnownNode[], Partial<EnrolledNode>][] = [
   ['a Node that was there before', [foreign], { startedAt: now - 200 }],
   ['the Node of another device', [{ ...foreign, deviceId: 'dev_2', enrollmentId: 'enr_9' }], { startedAt: now - 200 }],
-  ['a Node that appears before the agent’s token is in the cluster', [], { admitted: false }],
   ['a Node that appears while the agent installs', [], { lastStep: 'k3s.install', lastResult: 'ok' }],
-  ['a Node that appears before the server redeemed', [], { role: 'server', admitted: false, lastStep: 'k3s.join' }],
+  ['a Node that appears before the server redeemed', [], { role: 'server', admitted: false, lastStep: 'os.update' }],
 ]
 for (const [what, known, more] of doubtful) {
   test(`doubts ${what}: the state moves, and nothing is spent`, () => {
@@ -185,13 +184,15 @@ for (const [what, known, more] of doubtful) {
 test('takes a Node for the device’s own where that could join, whatever reports are lost', () => {
   const own = (one: Partial<EnrolledNode>, more: Partial<Sighting> = {}) =>
     compareSighting({ ...seen('box'), ...more }, [], [{ ...box, ...one }])?.moves[0]?.own
-  assert.ok(own({}), 'it never reported')
+  assert.ok(own({ admitted: false }), 'it never reported')
   assert.ok(own({ lastStep: 'k3s.join', lastResult: 'start' }), 'it is faster than its report')
   assert.ok(own({ lastStep: 'k3s.join', lastResult: 'fail' }), 'it tried again')
   assert.ok(own({ lastStep: 'k3s.ready', lastResult: 'fail', admitted: false }))
   assert.ok(own({ role: 'server', lastStep: 'k3s.install', lastResult: 'ok' }), 'it redeemed')
   assert.ok(own({ role: 'server', admitted: false }, { teller: 'dev_1' }), 'it tells of it itself')
-  assert.not(own({ role: 'server', admitted: false }, { teller: 'dev_2' }))
+  const early = { role: 'server', admitted: false, lastStep: 'clock' }
+  assert.not(own(early, { teller: 'dev_2' }))
+  assert.ok(own(early, { teller: 'dev_1' }))
 })
 
 test('makes a doubt an alarm when it lasted a quarter of an hour, once, and while the Node is there', () => {

@@ -1,4 +1,4 @@
-import { eq } from 'drizzle-orm'
+import { and, eq, isNull } from 'drizzle-orm'
 import * as assert from 'uvu/assert'
 import { unconditional } from '../../../src/services/actor.ts'
 import { commandDevice } from '../../../src/services/command-device.ts'
@@ -24,12 +24,13 @@ test.before(async () => {
 })
 test.after(() => desk.world.end())
 
-/** Two agents of one cluster: the liar's token is in it, and its own Node is not. */
-async function site() {
+/** Two agents of one cluster: the liar's token is in it, and its own Node is not; the box says that it still installs, or nothing. */
+async function site(said: 'clock' | 'nothing' = 'clock') {
   count++
   const cluster = await addCluster(desk.world, { name: `lie-${count}` })
   const [liar, box] = [await agent(`LIAR-${count}`, cluster), await agent(`BOX-${count}`, cluster)]
   await published(liar.id)
+  if (said === 'clock') await desk.report(box.report, { step: 'clock', result: 'ok' })
   return { cluster, liar, box }
 }
 
@@ -57,7 +58,12 @@ const see = (clusterId: string, ...names: string[]) =>
 const shown = async ({ device }: { device: FakeDevice }) =>
   (await readByKey(desk.world.db, device.serial.toLowerCase(), desk.world.now())).body
 const liveOf = async (id: string) =>
-  (await desk.world.db.select().from(enrollments).where(eq(enrollments.deviceId, id)).orderBy(enrollments.id)).at(-1)
+  (
+    await desk.world.db
+      .select()
+      .from(enrollments)
+      .where(and(eq(enrollments.deviceId, id), isNull(enrollments.endedAt)))
+  )[0]
 const toldOf = async (id: string) =>
   (await desk.world.db.select().from(events).where(eq(events.deviceId, id)).orderBy(events.id)).filter(({ name }) =>
     /^(node|alarm)\./.test(name),
@@ -139,7 +145,7 @@ test('lets the device claim again meanwhile, and doubts that Node as before', as
 })
 
 test('is found out by what the device says, where its Node was taken for the device’s', async () => {
-  const { cluster, box } = await site()
+  const { cluster, box } = await site('nothing')
   await published(box.id)
   await see(cluster, box.name)
   assert.ok((await liveOf(box.id))?.joinedAt, 'nothing spoke against it')
@@ -167,7 +173,7 @@ test('is found out by what the device says, where its Node was taken for the dev
 })
 
 test('is not suspected of a device that fails while its Node does', async () => {
-  const { cluster, box } = await site()
+  const { cluster, box } = await site('nothing')
   await published(box.id)
   await recordNodes(desk.world, {
     clusterId: cluster,
@@ -184,7 +190,7 @@ test('is not suspected of a device that fails while its Node does', async () => 
 })
 
 test('takes no alarm with it when the device says that it joined after all', async () => {
-  const { cluster, box } = await site()
+  const { cluster, box } = await site('nothing')
   await published(box.id)
   await see(cluster, box.name)
   later(300)
