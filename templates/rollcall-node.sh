@@ -400,6 +400,19 @@ ExecStartPre=-/bin/sh -c 'ip -4 route show default | grep -q . || { ip link add 
 END
 }
 
+# Why K3s gave up, as it said it last: not what stands before the @ of an endpoint, and nothing at all if it says a secret elsewhere.
+last_words() {
+  journalctl -u "$UNIT" --since -5min -o cat 2>/dev/null | tr -cd '\n -~' | grep -E 'level=(fatal|error)|^panic:' >"$W/log"
+  { grep -v level=error "$W/log" || cat "$W/log"; } | tail -n 1 |
+    sed -E 's/^time=[^ ]* level=[a-z]* msg=//; s#://.*@#://***@#; s#[^ ]*:.*@(tcp|unix)#***@\1#' >"$W/why"
+  {
+    sed -n 's#^datastore-endpoint: *"[^:]*://[^:]*:\(.*\)@.*#\1#p' "$ETC/rancher/k3s/config.yaml"
+    sed 's/.*::[^.]*\.//' "$ETC/rancher/k3s/token" "$ETC/rancher/node/password"
+  } >"$W/log" 2>/dev/null
+  ! grep -qFf "$W/log" "$W/why" || echo 'its last words hold a secret' >"$W/why"
+  said=$(cut -c 1-300 "$W/why")
+}
+
 k3s_join() {
   clear_data || return
   ended=''
@@ -421,7 +434,8 @@ k3s_join() {
     n=$((n + 1))
     if [ "$n" -ge 60 ]; then
       [ -z "$ended" ] || claim_again || return
-      DETAIL="$UNIT does not start ($(systemctl show -p SubState -p Result -p ExecMainStatus "$UNIT" | tr '\n' ' ')); see journalctl -u $UNIT"
+      last_words
+      DETAIL="$UNIT does not start ($(systemctl show -p SubState -p Result -p ExecMainStatus "$UNIT" | tr '\n' ' ')): ${said:-see journalctl -u $UNIT}"
       return 1
     fi
     sleep $((n < 10 ? 1 : 5))

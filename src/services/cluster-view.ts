@@ -5,7 +5,7 @@ import { upgradeWarnings } from '../k3s/upgrade-plan.ts'
 import { versionWarnings } from '../k3s/version-warnings.ts'
 import type { ClusterRow } from '../store/clusters.ts'
 import type { Drizzle } from '../store/database.ts'
-import { findSerial } from '../store/devices.ts'
+import { findFailure } from '../store/devices.ts'
 import { listShownNodes, readWaitingTasks } from '../store/node-view.ts'
 import { seconds, secondsOrNull } from '../store/time.ts'
 import { listUpgradeNodes, upgradeOf } from '../store/upgrades.ts'
@@ -53,8 +53,8 @@ export type ClusterTasks = {
   waiting: number
   last_failure: { verb: string; subject: string; reason: string; attempts: number; at: number } | null
 }
-/** Which server goes first, and until when its turn lasts. */
-export type ClusterInitializer = { serial: string; until: number }
+/** Which server goes first, until when its turn lasts, and why it fails, if it does. */
+export type ClusterInitializer = { serial: string; until: number; failure: string | null }
 export type ShownCluster = Versioned & {
   body: ClusterBody & {
     initializer: ClusterInitializer | null
@@ -101,8 +101,8 @@ function warningsOf(row: ClusterRow): string[] {
 
 async function initializerOf(db: Drizzle, row: ClusterRow): Promise<ClusterInitializer | null> {
   const { initializerDeviceId: id, initializerUntil: until } = row
-  const serial = id === null ? null : await findSerial(db, id)
-  return serial === null || until === null ? null : { serial, until: seconds(until) }
+  const first = id === null ? undefined : await findFailure(db, id)
+  return first === undefined || until === null ? null : { ...first, until: seconds(until) }
 }
 
 export function clusterBody(row: ClusterRow): ClusterBody {

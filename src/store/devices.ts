@@ -117,6 +117,15 @@ function named(db: Drizzle, table: typeof clusters | typeof profiles, name: stri
 
 const beginsWith = (text: string) => `${text.replace(/[\\%_]/g, '\\$&')}%`
 
+/** A device's serial number, as entered, and why it fails. */
+export async function findFailure(
+  tx: Drizzle,
+  deviceId: string,
+): Promise<{ serial: string; failure: string | null } | undefined> {
+  const { serial, failure } = devices
+  return (await tx.select({ serial, failure }).from(devices).where(eq(devices.id, deviceId)))[0]
+}
+
 /** The serial number of a device, as entered. */
 export async function findSerial(tx: Drizzle, deviceId: string): Promise<string | null> {
   const [row] = await tx.select({ serial: devices.serial }).from(devices).where(eq(devices.id, deviceId))

@@ -139,6 +139,89 @@ for (const [name, shell] of shells) {
     assert.equal(node.read('systemctl').match(/\b(re)?start k3s$/gm), ['restart k3s', 'start k3s'])
   })
 
+  const fatal = (message: string) => `time="2026-11-28T22:52:58Z" level=fatal msg="${message}"\n`
+  const journal = (text: string) => {
+    node.command(
+      'systemctl',
+      '#!/bin/sh\ncase "$*" in show*) echo Result=exit-code ;; esac\n! echo "$*" | grep -q is-active\n',
+    )
+    node.write('journal', text)
+    node.command('journalctl', '#!/bin/sh\necho "$*" >"$BOX/journalctl"\ncat "$BOX/journal"\n')
+  }
+  const reasonOf = async (text: string) => {
+    journal(text)
+    assert.is((await install()).code, 1)
+    const last = server.reports.at(-1)
+    assert.equal([last?.step, last?.result], ['k3s.join', 'fail'])
+    const [, reason] = /^k3s(?:-agent)? does not start \(Result=exit-code \): (.*)$/.exec(last?.detail ?? '') ?? []
+    return reason ?? last?.detail
+  }
+
+  test('a K3s that does not start: says why, in its last words', async () => {
+    node.document('server')
+    const why =
+      "starting kubernetes: creating storage endpoint: failed SASL auth: FATAL: password authentication failed for user 'k3s_a' (SQLSTATE 28P01)"
+    const noise = 'time="2026-11-28T22:53:03Z" level=error msg="Remotedialer proxy error"\nStopping k3s.service\n'
+    assert.is(
+      await reasonOf(`time="x" level=info msg="Starting k3s"\n${fatal('older')}${fatal(why)}${noise}`),
+      `"${why}"`,
+    )
+    assert.match(node.read('journalctl'), /^-u k3s --since -5min .*-o cat$/m)
+    const ca =
+      'time="2026-11-28T22:53:03Z" level=error msg="tls: failed to verify certificate: x509: certificate signed by unknown authority"\n'
+    assert.match((await reasonOf(ca)) ?? '', 'certificate signed by unknown authority')
+    assert.is(
+      await reasonOf('panic: runtime error: index out of range\n\tgoroutine 1\n'),
+      'panic: runtime error: index out of range',
+    )
+    assert.is(await reasonOf('level=info msg="waiting"\n'), 'see journalctl -u k3s')
+    assert.is(await reasonOf(fatal('b\u00e4d "quote\\" \u001b[2J\u0000 end')), '"bd "quote\\" [2J end"')
+    assert.is((await reasonOf(fatal('x'.repeat(5_000))))?.length, 300)
+  })
+
+  once('a K3s that does not start: nothing of what it says is a secret', async () => {
+    node.document('server')
+    node.write('etc/rancher/node/password', '0123456789abcdef0123456789abcdef')
+    const masked: [endpoint: string, said: string, shown: string][] = [
+      [
+        'postgres://k3s_a:n1%25pw%2F@db:5432/a',
+        'dial postgres://k3s_a:n1%25pw%2F@db:5432/a: refused',
+        '"dial postgres://***@db:5432/a: refused"',
+      ],
+      ['postgres://k3s_a:n1@db/a', 'cannot parse `postgres://k3s_a:n1@b@db/a`', '"cannot parse `postgres://***@db/a`"'],
+      [
+        'mysql://k3s:p /@:w@tcp(db:3306)/a',
+        'open k3s:p /@:w@tcp(db:3306)/a: refused',
+        '"open ***@tcp(db:3306)/a: refused"',
+      ],
+      ['mysql://k3s:p /@:w@tcp(db:3306)/a', 'it is p /@:w, or not', 'its last words hold a secret'],
+      [
+        'mysql://k3s:n1-pw@tcp(db:3306)/a',
+        "Error 1045: Access denied for user 'k3s'@'10.0.0.1'",
+        `"Error 1045: Access denied for user 'k3s'@'10.0.0.1'"`,
+      ],
+      [
+        'https://e1:2379,https://e2:2379',
+        'node-password 0123456789abcdef0123456789abcdef',
+        'its last words hold a secret',
+      ],
+      ['', `token ${server.token} is bad`, 'its last words hold a secret'],
+      ['', `${'x'.repeat(290)} ${server.token}`, 'its last words hold a secret'],
+    ]
+    for (const [endpoint, said, shown] of masked) {
+      const line = endpoint ? `datastore-endpoint: "${endpoint}"\n` : ''
+      node.write('etc/rancher/k3s/config.yaml', `node-name: "sn-0001"\n${line}`, 0o600)
+      assert.is(await reasonOf(fatal(said)), shown)
+    }
+    for (const { detail: text } of server.reports)
+      assert.not.match(text ?? '', /p \/@:w|n1%25|0123456789abcdef{2}|[0-9a-f]{60}/)
+  })
+
+  once('an agent that does not start: its token is not told', async () => {
+    node.document('agent')
+    assert.is(await reasonOf(fatal('token abcdef.0123456789abcdef: 401')), 'its last words hold a secret')
+  })
+
   const assertForgotten = () => {
     assert.not(existsSync(node.path('data/server')))
     assert.ok(existsSync(node.path('data/agent/images/k3s.tar.zst')))

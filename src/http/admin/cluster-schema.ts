@@ -104,9 +104,9 @@ export const Cluster = ClusterSummary.extend({
     .optional()
     .describe('With `?check=true`, and of a managed one what is not well: what a look at its datastore found'),
   initializer: z
-    .object({ serial: z.string(), until: z.int() })
+    .object({ serial: z.string(), until: z.int(), failure: z.string().nullable() })
     .nullable()
-    .describe('Which server goes first, and until when its turn lasts if it is not heard of'),
+    .describe('Which server goes first, until when its turn lasts if it is not heard of, and why it fails, if it does'),
   tasks: Tasks.describe('What its servers still have to do for the roll; what failed is tried again'),
   nodes: z.array(Node).describe('Enrolled devices and Nodes by name, the first 1,000'),
   upgrade: Upgrade.nullable().describe('The upgrade that runs, or ran last'),

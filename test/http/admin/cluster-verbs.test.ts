@@ -88,6 +88,18 @@ test('release-initializer 409: a cluster that came up, is compromised, or is stu
   }
 })
 
+test('a cluster whose first server fails says why', async () => {
+  const { name, id } = await cluster({ state: 'initializing', caHash: null })
+  const first = await member(id, { role: 'server', redeemed: true })
+  const turn = { initializerDeviceId: first.id, initializerUntil: new Date(1_800_000_000_000) }
+  await desk.world.db.update(clusters).set(turn).where(eq(clusters.id, id))
+  const shown = async () => (await desk.call('GET', `/clusters/${name}`)).body.initializer
+  assert.equal(await shown(), { serial: first.serial, until: 1_800_000_000, failure: null })
+  const failure = 'k3s.join: k3s does not start: "failed SASL auth"'
+  await desk.world.db.update(devices).set({ state: 'failed', failure }).where(eq(devices.id, first.id))
+  assert.is((await shown()).failure, failure)
+})
+
 test('release-initializer 200: the next one may go first; the audit says who lost its turn', async () => {
   const { name, id } = await cluster()
   const first = await member(id, { role: 'server', redeemed: true })
