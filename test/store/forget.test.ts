@@ -72,9 +72,11 @@ test('is not passed by before all of a device is deleted', async () => {
   const device = await addDevice(world, new FakeDevice('TALKS'), { profile }, retired)
   await world.sql`insert into events (device_id, at, source, name)
     select ${device}, ${daysAgo(500)}, 'node', 'x' from generate_series(1, 5001)`
-  const before = (await world.sql`select max(id) as id from devices where id < ${device}`)[0]?.id
+  const before = (await world.sql`select coalesce(max(id), '') as id from devices where id < ${device}`)[0]?.id
   assert.equal(await forget(world.sql, world.now(), keep, before), { rows: 5_000, after: before })
-  assert.equal(await forget(world.sql, world.now(), keep, before), { rows: 1, after: '' })
+  const rest = await forget(world.sql, world.now(), keep, before)
+  assert.is(rest.rows, 1)
+  assert.is.not(rest.after, before)
 })
 
 test('of admins is kept for ever, or for as long as they say', async () => {
