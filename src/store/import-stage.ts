@@ -42,10 +42,10 @@ const placeColumns = sql.raw('id int, profile text, cluster text, role text, min
 const verdictColumns = sql.raw('profile_id text, cluster_id text, path text, reason text')
 
 /** What lines change of devices on the roll: the columns that they leave them with, and what is told of it. */
-const changeColumns = `line int, id text, serial text, profile_id text, cluster_id text, role text, hostname text, hostname_given bool, uuid text,
+export const changes =
+  sql.raw(`line int, id text, serial text, profile_id text, cluster_id text, role text, hostname text, hostname_given bool, uuid text,
   note text, labels jsonb, vars jsonb, macs text[], min_assurance text, version int, rename bool, old_hostname text, thumbprint text, jwk jsonb,
-  detail jsonb`
-export const changes = sql.raw(changeColumns)
+  detail jsonb`)
 
 /**
  * A place for the lines, of this transaction alone. An import reads at the sender's pace and must hold no device's row meanwhile.
