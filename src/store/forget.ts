@@ -12,7 +12,7 @@ const lock = 7_104_224
 
 /**
  * Events have no index by time, which each claim, report and line of an import would pay for: the roll is walked by device instead, a few at each pass, and
- * each device's events are read by their key.
+ * each device's events are read by their key. What an enrollment says is asked for by a value: of an `exists` the planner would make a hash of all enrollments.
  */
 export const forgetEvents = `
 with turn as materialized (
@@ -22,7 +22,7 @@ with turn as materialized (
     select v.device_id, v.id from events v
     where v.device_id = d.id and v.at < to_timestamp($2::float8) and (
       (d.state in ('revoked', 'retired') and d.state_since < to_timestamp($2::float8))
-      or exists (select from enrollments e where e.id = v.enrollment_id and e.ended_at < to_timestamp($2::float8)))
+      or (select e.ended_at from enrollments e where e.id = v.enrollment_id) < to_timestamp($2::float8))
     offset 0) v
   limit ${batch}
 ), gone as (
