@@ -344,9 +344,9 @@ claim_document() {
   nonce='' stale=0
   say "serial number $SERIAL, key $THUMBPRINT: calling in at $ROLLCALL_URL"
   while :; do
-    [ -n "$nonce" ] || fetch_nonce
+    [ -n "$nonce" ] || { fetch_nonce && fetched=$(uptime); }
     jws ztp-claim+jwt "$(payload "$nonce")" || die 1 'cannot sign the claim'
-    nonce=''
+    used=$nonce nonce=''
     send_claim || continue
     set_clock
     [ "$status" != 200 ] || return 0
@@ -364,7 +364,11 @@ claim_document() {
         # What joined may still come up with what it has, and rollcall-node looks after that only when this is over.
         [ "$command" != apply ] || die 1 'this machine goes on with what it has'
         ;;
-      503/* | 429/*) pause "$(header retry-after)" ;;
+      503/* | 429/*)
+        pause "$(header retry-after)"
+        # Nobody took it, and it is good for 300 s: a machine that waits asks half as often.
+        [ $(($(uptime) - fetched)) -ge 240 ] || nonce=$used
+        ;;
       500/*) pause 15 ;;
       *) pause "$SLOW" ;;
     esac

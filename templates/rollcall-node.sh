@@ -112,20 +112,39 @@ report() {
   printf '{"step":"%s","result":"%s","detail":"%s"}\n' "$1" "$2" "$(json "$(printf %s "${3-}" | tr -s '[:space:]' ' ' | tail -c 400)")" >>"$QUEUE"
 }
 
+# Those that wait share one connection: TLS costs a small machine more than what is said. What one request was told, --next forgets.
 flush() {
   [ "$(uptime)" -ge "$quiet" ] || return 1
-  while read -r line <"$QUEUE"; do
-    printf %s "$line" >"$W/report"
+  while [ -s "$QUEUE" ]; do
     # A power cut may have left half a line.
-    case $line in
-      '{'*'}')
-        call --max-time 10 -H 'Content-Type: application/json' --data-binary @"$W/report" -K - <<END
+    grep -n '^{.*}$' "$QUEUE" | head -n 16 >"$W/reports"
+    while IFS=: read -r at line; do
+      printf %s "$line" >"$W/report.$at"
+      cat <<END
+next
+insecure
+pinnedpubkey = "$ROLLCALL_PIN"
+proto = "=https"
+max-time = 10
+user-agent = "$AGENT"
+header = "Content-Type: application/json"
+data-binary = "@$W/report.$at"
 url = "$ROLLCALL_REPORT"
+output = "$W/body"
+write-out = "%{http_code}\\n"
+fail
 END
-        case $status in 000 | 429 | 5??) quiet=$(($(uptime) + 30)) && return 1 ;; esac
-        ;;
-    esac
-    sed 1d "$QUEUE" | keep "$QUEUE" || return 1
+    done <"$W/reports" | sed 1d >"$W/requests"
+    curl -q --fail-early -K "$W/requests" >"$W/statuses" 2>"$W/why"
+    # What comes after one that failed was not sent.
+    sent='' away=''
+    [ -s "$W/reports" ] || sent='$'
+    while read -r status <&3 && IFS=: read -r at _ <&4; do
+      case $status in 000 | 429 | 5??) away=1 && break ;; esac
+      sent=$at
+    done 3<"$W/statuses" 4<"$W/reports"
+    [ -z "$sent" ] || sed "1,${sent}d" "$QUEUE" | keep "$QUEUE" || return 1
+    if [ -n "$away" ] || [ -z "$sent" ]; then quiet=$(($(uptime) + 30)) && return 1; fi
   done 2>/dev/null
 }
 
@@ -134,14 +153,14 @@ step() {
   [ ! -e "$STEPS/$1" ] || return 0
   [ -e "$STEPS/$1.start" ] || report "$1" start
   : >"$STEPS/$1.start"
-  flush
+  # Together with the end of the step before it.
+  [ "$2" = true ] || flush
   DETAIL=''
   if "$2"; then
     report "$1" ok "$DETAIL"
     rm -f "$RUN/faults"
     sync
     echo "$1" | keep "$STEPS/$1" || die "cannot write to $STEPS"
-    flush
     return 0
   fi
   [ "$DETAIL" = "$(cat "$STEPS/$1.fail" 2>/dev/null)" ] || report "$1" fail "$DETAIL"

@@ -25,6 +25,8 @@ export type Verified = { typ: string; payload: Record<string, unknown>; jwk: JWK
 /** The device routes of PROTOCOL.md as one process: honest by default, and as bad as a test plans it. */
 export class DeviceServer {
   readonly seen: Seen[] = []
+  /** Connections that were opened */
+  connections = 0
   /** Claims and proofs whose signature and members were found right, in the order in which they were served. */
   readonly verified: Verified[] = []
   readonly reports: { step: string; result: string; detail?: string }[] = []
@@ -81,6 +83,7 @@ export class DeviceServer {
     const fake = new DeviceServer(server)
     fake.pin = `sha256//${pinOf(cert)}`
     server.on('request', (request, response) => void fake.#serve(request, response))
+    server.on('secureConnection', () => fake.connections++)
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
     return fake
   }

@@ -79,6 +79,8 @@ for (const [name, shell] of shells) {
     assert.is(box.sleeps().length, 3)
     assert.ok(box.sleeps().every((seconds) => seconds >= 40 && seconds <= 51))
     assert.is(new Set(server.requests('/v1/claim').map(({ body }) => body)).size, 4)
+    // Nobody took its nonce, so it is not asked for another.
+    assert.is(server.requests('/v1/challenge').length, 1)
   })
 
   test('503 with a Retry-After that is no number of seconds: waits half a minute', async () => {

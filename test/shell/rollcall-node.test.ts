@@ -222,6 +222,34 @@ for (const [name, shell] of shells) {
     )
   })
 
+  test('what waits is told on one connection, and what the server refuses keeps nothing back', async () => {
+    node.document('agent')
+    const reports = ['clock start', 'clock ok', 'os.update start', 'os.update ok']
+    const lines = reports.map((told) => told.split(' ')).map(([step, result]) => JSON.stringify({ step, result }))
+    node.write('state/steps/enr_test/queue', `${lines.join('\n')}\n`)
+    server.connections = 0
+    const { code } = await node.run(shell, script, 'report', 'k3s.join', 'start')
+    assert.is(code, 0)
+    assert.equal(told(), [...reports, 'k3s.join start'])
+    assert.is(server.connections, 1)
+    server.plan(`/v1/report/${server.reportToken}`, {}, { status: 404, body: 'not_found' })
+    node.write('state/steps/enr_test/queue', `${lines.slice(0, 3).join('\n')}\n`)
+    assert.is((await node.run(shell, script, 'report', 'k3s.join', 'start')).code, 0)
+    assert.equal(told().slice(5), ['clock start', 'os.update start', 'k3s.join start'])
+    assert.is(node.read('state/steps/enr_test/queue'), '')
+  })
+
+  once('a server that takes no more in the middle is told the rest later, in order and nothing twice', async () => {
+    node.document('agent')
+    const lines = ['clock', 'os.update', 'k3s.install'].map((step) => JSON.stringify({ step, result: 'ok' }))
+    node.write('state/steps/enr_test/queue', `${lines.join('\n')}\n`)
+    server.plan(`/v1/report/${server.reportToken}`, {}, { status: 503, body: 'busy' })
+    await node.run(shell, script, 'report', 'k3s.join', 'start')
+    assert.equal(told(), ['clock ok'])
+    await node.run(shell, script, 'report', 'k3s.join', 'ok')
+    assert.equal(told(), ['clock ok', 'os.update ok', 'k3s.install ok', 'k3s.join start', 'k3s.join ok'])
+  })
+
   test('half a report that a power cut left is passed over', async () => {
     node.leave('clock')
     node.document('server')
