@@ -80,8 +80,8 @@ with input as (
   from next x where d.id = x.device_id
     and (d.state <> x.state or d.failure is not null and x.result = 'ok' and x.name in ('k3s.join', 'k3s.ready')) returning d.id
 )
-select n, kept, enrollment_id, observed, case when unapplied then document_sealed end as document_sealed,
-  case when unapplied then (select p.packed from shared_parts p where p.hash = document_shared) end as document_shared
+select n, kept, enrollment_id, observed, case when unapplied and applied then document_sealed end as document_sealed,
+  case when unapplied and applied then (select p.packed from shared_parts p where p.hash = document_shared) end as document_shared
 from known`
 
 /**
