@@ -5,6 +5,7 @@ import { adminRoutes } from './http/admin/routes.ts'
 import { assetRoutes } from './http/assets.ts'
 import { challengeShortcut } from './http/device/challenge-shortcut.ts'
 import { pollShortcut } from './http/device/poll-shortcut.ts'
+import { reportShortcut } from './http/device/report-shortcut.ts'
 import { deviceRoutes, serverTime } from './http/device/routes.ts'
 import { observed, refusedWhileDraining } from './http/edge.ts'
 import { toAppError } from './http/error-cause.ts'
@@ -40,6 +41,7 @@ export function createApp(
   operations.metrics.pollsHeld(polls.held)
   const app = new OpenAPIHono<{ Variables: RequestVars }>()
   const tokens = adminTokens(context)
+  const report = reporter({ ...context, redact: redactor(context), dropped: operations.metrics.reportDropped })
   app.use(requestId(), serverTime(context.now), observed(operations))
   app.onError(withFreshNonce(context, onError(context.log)))
   app.route('/', healthRoutes(operations.ready))
@@ -51,7 +53,7 @@ export function createApp(
       ...context,
       enroll: enroller({ ...context, compose: composer(context), unknownKey: operations.metrics.unknownKey }),
       redeem: (request) => redeem(context, request),
-      report: reporter({ ...context, redact: redactor(context), dropped: operations.metrics.reportDropped }),
+      report,
       polls,
       nodes,
       acknowledge: (clusterId, results) => acknowledgeTasks(context, clusterId, results),
@@ -65,7 +67,7 @@ export function createApp(
   app.notFound(notFound(app as never))
   const edge = { ...context, ...operations }
   return Object.assign(app as unknown as OpenAPIHono, {
-    shortcut: firstOf(challengeShortcut(edge), pollShortcut({ ...edge, polls })),
+    shortcut: firstOf(challengeShortcut(edge), reportShortcut({ ...edge, report }), pollShortcut({ ...edge, polls })),
   })
 }
 

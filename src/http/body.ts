@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import { AppError, type Code } from '../errors.ts'
 
 /** Milliseconds that a body may take. Everything but an import is small, and whoever sends it slower only holds a socket. */
-const patience = 20_000
+export const bodyPatience = 20_000
 
 type Refusal = { code: Code; detail?: string }
 
@@ -17,7 +17,7 @@ export async function readBody(c: Context, limit: number, tooLarge: Refusal): Pr
     timer = setTimeout(() => {
       c.header('Connection', 'close')
       refuse(new AppError('request_invalid', { detail: 'the body took too long' }))
-    }, patience)
+    }, bodyPatience)
   })
   try {
     return await Promise.race([readWhole(c, limit, tooLarge), late])

@@ -18,8 +18,16 @@ export type Edge = {
 /** Methods that are not a label of their own, so that nobody can fill the metrics with invented ones. */
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
-/** Asked by every box and every probe, changing nothing: a line each would bury the others. */
-const routine = new Set(['/v1/challenge', '/v1/tasks', '/v1/nodes', '/healthz', '/readyz', '/metrics'])
+/** Asked by every box and every probe, changing nothing, or told on a timeline: a line each would bury the others. */
+const routine = new Set([
+  '/v1/challenge',
+  '/v1/report/:token',
+  '/v1/tasks',
+  '/v1/nodes',
+  '/healthz',
+  '/readyz',
+  '/metrics',
+])
 
 /**
  * Logs and counts each request by its route's pattern: paths hold report and boot tokens, and serials.
