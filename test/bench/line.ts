@@ -1,7 +1,7 @@
 import { createConnection, type Socket } from 'node:net'
 import { connect } from 'node:tls'
 
-export type Answer = { status: number; head: string }
+export type Answer = { status: number; head: string; body: Buffer }
 
 /** Where requests go, and whether each one brings its own connection. */
 export type Target = { port: number; tls: boolean; fresh: boolean }
@@ -61,6 +61,6 @@ export class Line {
     const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0)
     if (bytes.length < end + 4 + length) return
     this.#received = []
-    this.#settle?.resolve({ status: Number(head.slice(9, 12)), head })
+    this.#settle?.resolve({ status: Number(head.slice(9, 12)), head, body: bytes.subarray(end + 4) })
   }
 }

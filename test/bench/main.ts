@@ -1,10 +1,11 @@
-// `npm run bench [-- challenge enrolments refusals sizes observer polls]`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL.
+// `npm run bench [-- challenge enrolments refusals sizes observer polls fleet]`: what an enrolment costs, over HTTP with real signatures on a real PostgreSQL.
 // ROLLCALL_BENCH=quick: a tenth of it, to see that it runs; its figures mean nothing.
 import { randomBytes } from 'node:crypto'
 import { cpus } from 'node:os'
 import type { Settings } from '../../src/services/context.ts'
 import { openVault, sealingKey } from '../../src/store/seal.ts'
 import { challenges } from './challenge.ts'
+import { fleet } from './fleet.ts'
 import type { Target } from './line.ts'
 import type { Pinned, Timing } from './load.ts'
 import { type Measured, measure, median, spread, table } from './measure.ts'
@@ -209,7 +210,8 @@ if (process.platform !== 'linux') {
 const observer = ({ postgres }: Bench) =>
   observing({ postgres, sealing, vault, say, progress }, { clusters: 1_000 * scale, nodes: 10 }, 120 * scale)
 
-const parts = { challenge: challenged, enrolments, refusals: refused, sizes, observer, polls: heldPolls }
+const boxes = () => fleet(say, progress, Math.round(47 * scale))
+const parts = { challenge: challenged, enrolments, refusals: refused, sizes, observer, polls: heldPolls, fleet: boxes }
 const chosen = process.argv.slice(2)
 const postgres = await startPostgres()
 const load = startLoad()

@@ -18,15 +18,20 @@ export type HttpAnswer = { status: number; headers: IncomingMessage['headers']; 
 export class Serving {
   readonly data: string
   readonly #folder: string
+  readonly #env: NodeJS.ProcessEnv
   #child: ChildProcess | undefined
   #agent = new Agent({ keepAlive: true, rejectUnauthorized: false })
   #port = 0
   #token = ''
 
-  constructor() {
-    execFileSync(process.execPath, [join(root, 'node_modules', '.bin', 'tsc'), '-p', 'tsconfig.build.json'], {
-      cwd: root,
-    })
+  /**
+   * @param env settings of its own
+   * @param compile false where it was just compiled
+   */
+  constructor(env: NodeJS.ProcessEnv = {}, compile = true) {
+    this.#env = env
+    const tsc = [join(root, 'node_modules', '.bin', 'tsc'), '-p', 'tsconfig.build.json']
+    if (compile) execFileSync(process.execPath, tsc, { cwd: root })
     this.#folder = mkdtempSync(join(tmpdir(), 'rollcall-e2e-'))
     chmodSync(this.#folder, 0o711)
     this.data = join(this.#folder, 'data')
@@ -35,7 +40,7 @@ export class Serving {
   /** Starts `rollcall serve` and waits until it says that it is ready; keeps its port over restarts. */
   async start(): Promise<void> {
     const flags = ['--data-dir', this.data, '--host', '127.0.0.1', '--https-port', `${this.#port}`, '--http-port', '0']
-    const env = { ...process.env, DATABASE_URL: undefined, ROLLCALL_LOG_LEVEL: 'error' }
+    const env = { ...process.env, DATABASE_URL: undefined, ROLLCALL_LOG_LEVEL: 'error', ...this.#env }
     const child = spawn(process.execPath, [main, 'serve', ...flags], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
     let said = ''
@@ -76,6 +81,14 @@ export class Serving {
     await this.stop()
     this.#agent.destroy()
     rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  get pid(): number {
+    return (this.#child as ChildProcess).pid as number
+  }
+
+  get port(): number {
+    return this.#port
   }
 
   /** Process id of the embedded PostgreSQL. */
