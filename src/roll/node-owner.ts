@@ -5,14 +5,13 @@ export type EnrolledNode = {
   enrollmentId: string
   deviceId: string
   hostname: string
-  role: string
   /** Its cluster showed a Node of its name, and as ready */
   observed: boolean
   ready: boolean
   /** It joined: by a Node that is its own, or by its own word that it is ready */
   joined: boolean
-  /** It was given what it joins with: a server redeemed, an agent's token was handed to its cluster */
-  admitted: boolean
+  /** A server that was given its cluster's token, which it asks for just before it starts K3s */
+  redeemed: boolean
   /** The last step that it reported */
   lastStep: string | null
   lastResult: string | null
@@ -70,8 +69,8 @@ function saysJoined({ joined, lastStep, lastResult }: EnrolledNode): boolean {
   return joined || lastStep === ready || (lastStep === join && lastResult === 'ok')
 }
 
-// Only the device's own word speaks against what its cluster shows (PROTOCOL.md, "Report"): that it is at a step before it can join. Reports may be
-// lost, and a server redeems just before it starts K3s.
-function mayJoin({ role, admitted, lastStep }: EnrolledNode): boolean {
-  return lastStep === null || lastStep === join || (role === 'server' && admitted)
+// Only the device's own word speaks against what its cluster shows (PROTOCOL.md, "Report"): that it is at a step before it can join. All its reports
+// may be lost, or the last ones.
+function mayJoin({ redeemed, lastStep }: EnrolledNode): boolean {
+  return lastStep === null || lastStep === join || redeemed
 }

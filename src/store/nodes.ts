@@ -14,12 +14,9 @@ type EnrolledRow = EnrolledNode & { clusterId: string }
 
 // A device that reports says when it starts K3s; one whose reports are lost has had the time to after a quarter of an hour.
 const enrolled = `
-select e.cluster_id as "clusterId", e.id as "enrollmentId", e.device_id as "deviceId", e.hostname, e.role, e.observed,
+select e.cluster_id as "clusterId", e.id as "enrollmentId", e.device_id as "deviceId", e.hostname, e.observed,
   e.ready_at is not null as ready, e.joined_at is not null as joined, e.last_step as "lastStep", e.last_result as "lastResult",
-  case when e.joined_at is not null or e.redeemed_at is not null or e.join_published_at is not null then true
-    when e.role = 'server' then false
-    else e.join_token_id is null or exists (select from tasks t where t.cluster_id = e.cluster_id and t.verb = 'token-create'
-      and t.subject = e.join_token_id and t.done_at is null and t.sent_at is not null) end as admitted,
+  e.redeemed_at is not null as redeemed,
   case when e.observed and e.joined_at is null then exists (
     select from devices d where d.id = e.device_id and d.failure is not null) else false end as alarmed,
   case when e.last_step in ('k3s.join', 'k3s.ready') then extract(epoch from e.last_step_at)::float8

@@ -19,11 +19,10 @@ const box: EnrolledNode = {
   enrollmentId: 'enr_1',
   deviceId: 'dev_1',
   hostname: 'box',
-  role: 'agent',
   observed: false,
   ready: false,
   joined: false,
-  admitted: true,
+  redeemed: false,
   lastStep: null,
   lastResult: null,
   startedAt: now - 100,
@@ -161,7 +160,7 @@ const doubtful: [string, KnownNode[], Partial<EnrolledNode>][] = [
   ['a Node that was there before', [foreign], { startedAt: now - 200 }],
   ['the Node of another device', [{ ...foreign, deviceId: 'dev_2', enrollmentId: 'enr_9' }], { startedAt: now - 200 }],
   ['a Node that appears while the agent installs', [], { lastStep: 'k3s.install', lastResult: 'ok' }],
-  ['a Node that appears before the server redeemed', [], { role: 'server', admitted: false, lastStep: 'os.update' }],
+  ['a Node that appears while the device updates', [], { lastStep: 'os.update' }],
 ]
 for (const [what, known, more] of doubtful) {
   test(`doubts ${what}: the state moves, and nothing is spent`, () => {
@@ -184,19 +183,19 @@ for (const [what, known, more] of doubtful) {
 test('takes a Node for the device’s own where that could join, whatever reports are lost', () => {
   const own = (one: Partial<EnrolledNode>, more: Partial<Sighting> = {}) =>
     compareSighting({ ...seen('box'), ...more }, [], [{ ...box, ...one }])?.moves[0]?.own
-  assert.ok(own({ admitted: false }), 'it never reported')
+  assert.ok(own({}), 'it never reported')
   assert.ok(own({ lastStep: 'k3s.join', lastResult: 'start' }), 'it is faster than its report')
   assert.ok(own({ lastStep: 'k3s.join', lastResult: 'fail' }), 'it tried again')
-  assert.ok(own({ lastStep: 'k3s.ready', lastResult: 'fail', admitted: false }))
-  assert.ok(own({ role: 'server', lastStep: 'k3s.install', lastResult: 'ok' }), 'it redeemed')
-  assert.ok(own({ role: 'server', admitted: false }, { teller: 'dev_1' }), 'it tells of it itself')
-  const early = { role: 'server', admitted: false, lastStep: 'clock' }
+  assert.ok(own({ lastStep: 'k3s.ready', lastResult: 'fail' }))
+  assert.ok(own({ redeemed: true, lastStep: 'k3s.install', lastResult: 'ok' }), 'it redeemed')
+  assert.ok(own({ lastStep: 'k3s.install' }, { teller: 'dev_1' }), 'it tells of it itself')
+  const early = { lastStep: 'clock' }
   assert.not(own(early, { teller: 'dev_2' }))
   assert.ok(own(early, { teller: 'dev_1' }))
 })
 
 test('makes a doubt an alarm when it lasted a quarter of an hour, once, and while the Node is there', () => {
-  const doubted = { ...box, observed: true, ready: true, admitted: false, startedAt: now - 2_000 }
+  const doubted = { ...box, observed: true, ready: true, startedAt: now - 2_000 }
   const alarms = (since: number, one: Partial<EnrolledNode> = {}) =>
     compareSighting(seen('box'), [{ ...foreign, firstSeenAt: since }], [{ ...doubted, ...one }])?.alarms
   assert.equal(alarms(now - 900), ['enr_1'])
@@ -205,11 +204,7 @@ test('makes a doubt an alarm when it lasted a quarter of an hour, once, and whil
   assert.is(alarms(now - 900, { alarmed: true }), undefined)
   const gone = compareSighting(seen(), [{ ...foreign, firstSeenAt: now - 900 }], [doubted])
   assert.equal(gone?.alarms, [])
-  const back = compareSighting(
-    seen('box'),
-    [{ ...foreign, goneAt: now - 5, ready: null }],
-    [{ ...doubted, admitted: true }],
-  )
+  const back = compareSighting(seen('box'), [{ ...foreign, goneAt: now - 5, ready: null }], [doubted])
   assert.equal(back?.moves, [move], 'deleted, and made anew by the device')
 })
 
