@@ -17,7 +17,7 @@ export type ClusterBody = {
   state: string
   stuck_reason: string | null
   ca_hash: string | null
-  initializer: { serial: string } | null
+  initializer: { serial: string; failure: string | null } | null
   nodes: { name: string; serial: string; state: string; observed: boolean }[]
 }
 
