@@ -51,8 +51,12 @@ export async function copyOut(observer: Sql, clusterId: string, use: (rows: Read
         // The table is looked at after COPY began.
         if (error.name === 'PostgresError') throw error
         broken.error = error
-        // Nobody takes the rest, so the session cannot be told anything any more.
-        void observer.end({ timeout: 0 })
+        // Nobody takes the rest, so the session cannot be told anything any more. Its socket is let go on once more: it never closes over what is unread.
+        const letGo = () => rows._read(0)
+        void observer
+          .end({ timeout: 0 })
+          .then(letGo)
+          .catch(() => {})
         throw error
       })
     })

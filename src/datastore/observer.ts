@@ -82,7 +82,7 @@ const limits = { lock: 500, statement: 3_000, transaction: 5_000 } as const
  * a read of a small table.
  */
 const settings = {
-  default_transaction_read_only: 'on',
+  // Not default_transaction_read_only: of several hosts the one that takes writes is looked for, and with it none does.
   statement_timeout: limits.statement,
   lock_timeout: limits.lock,
   idle_in_transaction_session_timeout: limits.transaction,
