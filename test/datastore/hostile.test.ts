@@ -269,7 +269,7 @@ for (const major of majors) {
     const [clean] = await one.run(traces)
     assert.is(
       clean?.settings,
-      'default_transaction_read_only=on,enable_seqscan=off,idle_in_transaction_session_timeout=5000,lock_timeout=500,statement_timeout=3000',
+      'default_transaction_read_only=off,enable_seqscan=off,idle_in_transaction_session_timeout=5000,lock_timeout=500,statement_timeout=3000',
     )
     await unchecked(one, mallory)
     const [left] = await one.run(traces)
@@ -359,7 +359,7 @@ create function deeds() returns void language plpgsql as $deeds$ begin
   if session_user <> 'rollcall_observer' then return; end if;
   perform set_config('search_path', 'mallory', false), set_config('application_name', 'mallory', false), pg_advisory_lock(4711);
   perform set_config(name, '0', false) from unnest(array['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) name;
-  perform set_config('default_transaction_read_only', 'off', false), set_config('enable_seqscan', 'on', false);
+  perform set_config('default_transaction_read_only', 'on', false), set_config('enable_seqscan', 'on', false);
   perform pg_notify('leak', 'ran');
   execute 'prepare mallory as select 1';
   execute 'declare mallory cursor with hold for select 1';
