@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import { type Algorithm, type KeyKind, keyKindOf } from './algorithm.ts'
+import { importKey } from './import-key.ts'
 import type { PublicJwk } from './jwk.ts'
-import { importKey } from './key-cache.ts'
 import { verifySignature } from './verify.ts'
 
 // Made for this purpose, their private halves thrown away; nothing was ever signed with them.

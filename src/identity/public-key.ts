@@ -2,8 +2,8 @@ import { createPublicKey, type KeyObject } from 'node:crypto'
 import { AppError } from '../errors.ts'
 import { isOnCurve, readEcSpki } from './ec-point.ts'
 import { isOnEd25519 } from './ed25519-point.ts'
+import { importKey } from './import-key.ts'
 import { isThumbprint, type JwkResult, type PublicJwk, readPublicJwk, thumbprintOf } from './jwk.ts'
-import { importKey } from './key-cache.ts'
 
 /** What an admin pins to a device: exactly one of the three members. PROTOCOL.md, `identity`. */
 export type IdentityInput = { kind: 'key'; jwk?: unknown; pem?: unknown; thumbprint?: unknown }

@@ -2,7 +2,6 @@ import { AppError } from '../errors.ts'
 import { checkAudience } from '../identity/addressee.ts'
 import { meets } from '../identity/assurance.ts'
 import { type Claim, parseClaim } from '../identity/claim.ts'
-import { KeyCache } from '../identity/key-cache.ts'
 import { type Age, checkNonce } from '../identity/nonce.ts'
 import { admit } from '../roll/admission.ts'
 import { type ClaimLookup, type ClaimRow, type NewEnrollment, selectClaims, writeEnrollments } from '../store/enroll.ts'
@@ -17,6 +16,7 @@ import { wakeCluster } from './queue-task.ts'
 import { brokenConstraint, isRowError } from './row-error.ts'
 import { openDocument } from './sealed-document.ts'
 import { strangerAlarm } from './stranger-alarm.ts'
+import { verifier } from './verify-thread.ts'
 
 /** What an accepted claim is answered with; a retry gets the same. */
 export type EnrollAnswer = { body: Uint8Array; contentType: string; enrollment: string; digest: string }
@@ -47,7 +47,7 @@ const together = { max: 32, inFlight: 2 } as const
  */
 export function enroller(deps: EnrollDeps): (raw: Uint8Array) => Promise<EnrollAnswer> {
   const parts = claimParts(deps)
-  const prove = { keys: new KeyCache(), strangerKey: strangerAlarm(deps), unknownKey: deps.unknownKey }
+  const prove = { verify: verifier(deps.log), strangerKey: strangerAlarm(deps), unknownKey: deps.unknownKey }
   const select = batcher<ClaimLookup, ClaimRow | undefined>({
     ...together,
     run: (claims) => selectClaims(deps.sql, claims),

@@ -2,16 +2,17 @@ import type { Assurance } from '../documents/profile.ts'
 import { AppError } from '../errors.ts'
 import type { Claim } from '../identity/claim.ts'
 import { dummyVerify } from '../identity/dummy-verify.ts'
+import { importKey } from '../identity/import-key.ts'
 import type { PublicJwk } from '../identity/jwk.ts'
-import { importKey, type KeyCache } from '../identity/key-cache.ts'
-import { verifySignature } from '../identity/verify.ts'
+import { type SignatureCheck, verifySignature } from '../identity/verify.ts'
 import type { ClaimRow } from '../store/enroll.ts'
 
 /** How a claim proved itself. */
 export type Proof = { assurance: Assurance; thumbprint: string }
 
 export type ProveDeps = {
-  keys: KeyCache
+  /** Whether the key pinned for a device made a signature; many at a time (verify-thread.ts) */
+  verify: (check: SignatureCheck) => Promise<boolean>
   /** Told of a verified key that is not the device's own: the only forgery that may raise an alarm. */
   strangerKey: (deviceId: string, thumbprint: string) => void
   /** Counts a `kid` that is not pinned for its serial. */
@@ -44,10 +45,9 @@ async function lookUp(claim: Claim, row: ClaimRow | undefined, deps: ProveDeps):
   return 'unknown'
 }
 
-async function proveByKey(claim: Claim, jwk: PublicJwk, thumbprint: string, { keys }: ProveDeps): Promise<Verdict> {
-  const key = keys.get(jwk)
-  const verified = key && (await verifySignature(claim.header.alg, key, claim.signingInput, claim.signature))
-  return verified ? { thumbprint } : 'forged'
+async function proveByKey(claim: Claim, jwk: PublicJwk, thumbprint: string, { verify }: ProveDeps): Promise<Verdict> {
+  const { header, signingInput, signature } = claim
+  return (await verify({ alg: header.alg, jwk, signingInput, signature })) ? { thumbprint } : 'forged'
 }
 
 type JwkSource = { jwk: PublicJwk; thumbprint: string }

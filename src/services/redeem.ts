@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts'
 import { checkAudience } from '../identity/addressee.ts'
 import { meets } from '../identity/assurance.ts'
 import { type JoinProof, parseJoinProof } from '../identity/claim.ts'
-import { importKey } from '../identity/key-cache.ts'
+import { importKey } from '../identity/import-key.ts'
 import { checkNonce } from '../identity/nonce.ts'
 import { verifySignature } from '../identity/verify.ts'
 import {

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
-import { extname } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { DocumentInput, LintProblem } from '../documents/input.ts'
 import type { ProfileSpec } from '../documents/profile.ts'
 import type { ContentType } from '../documents/rendered.ts'
 import type { Reason } from '../documents/template-error.ts'
 import { AppError } from '../errors.ts'
+import { startThread } from './thread.ts'
 
 /** What is asked of the thread: plain data, as are its answers. */
 export type TemplateJob =
@@ -94,7 +94,10 @@ export class TemplateThread {
 
   #running(): Promise<Worker> {
     if (this.#worker) return this.#worker
-    const started = start(this.#limits.memory)
+    const started = startThread('template-worker', {
+      maxOldGenerationSizeMb: this.#limits.memory,
+      maxYoungGenerationSizeMb: 16,
+    })
     this.#worker = started
     const watched = started.then((worker) => worker.once('exit', () => this.#forget(started)))
     watched.catch(() => {})
@@ -112,27 +115,6 @@ export class TemplateThread {
       () => {},
     )
   }
-}
-
-const isSource = extname(import.meta.url) === '.ts'
-// Beside this file, whether that is the source or what was built of it.
-const program = new URL(`./template-worker${isSource ? '.ts' : '.js'}`, import.meta.url)
-
-// Node 20 gives a thread no loader that this process was started with, so one that runs from the sources registers it again.
-const fromSource = () => {
-  const loader = import.meta.resolve('tsx/esm/api')
-  return `import(${JSON.stringify(loader)}).then((tsx) => { tsx.register(); return import(${JSON.stringify(program.href)}) })`
-}
-
-async function start(memory: number): Promise<Worker> {
-  const resourceLimits = { maxOldGenerationSizeMb: memory, maxYoungGenerationSizeMb: 16 }
-  const worker = isSource
-    ? new Worker(fromSource(), { eval: true, resourceLimits })
-    : new Worker(program, { resourceLimits, env: {} })
-  // An error that nobody waits for would end this process.
-  worker.on('error', () => {})
-  await once(worker, 'message')
-  return worker
 }
 
 function reasonOf(error: unknown, { time, memory }: Limits): Reason | undefined {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { parseClaim, parseJoinProof } from '../../src/identity/claim.ts'
-import { importKey } from '../../src/identity/key-cache.ts'
+import { importKey } from '../../src/identity/import-key.ts'
 import { verifySignature } from '../../src/identity/verify.ts'
 import { DeviceServer } from '../fakes/device-server.ts'
 import { suite } from '../suite.ts'
