@@ -9,11 +9,12 @@ import { reportShortcut } from './http/device/report-shortcut.ts'
 import { deviceRoutes, serverTime } from './http/device/routes.ts'
 import { observed, refusedWhileDraining } from './http/edge.ts'
 import { toAppError } from './http/error-cause.ts'
+import { hostCheck } from './http/host.ts'
 import { healthRoutes } from './http/ops/health.ts'
 import { metricsRoutes } from './http/ops/metrics.ts'
 import { notFound, onError } from './http/problem.ts'
 import { type RequestVars, requestId } from './http/request-id.ts'
-import { firstOf, type Shortcut } from './http/shortcut.ts'
+import { firstOf, rethrown, type Shortcut } from './http/shortcut.ts'
 import { issueNonce } from './identity/nonce.ts'
 import { type Operations, operationsOf } from './operations.ts'
 import { acknowledgeTasks } from './services/acknowledge-tasks.ts'
@@ -42,7 +43,7 @@ export function createApp(
   const app = new OpenAPIHono<{ Variables: RequestVars }>()
   const tokens = adminTokens(context)
   const report = reporter({ ...context, redact: redactor(context), dropped: operations.metrics.reportDropped })
-  app.use(requestId(), serverTime(context.now), observed(operations))
+  app.use(requestId(), serverTime(context.now), observed(operations), rethrown)
   app.onError(withFreshNonce(context, onError(context.log)))
   app.route('/', healthRoutes(operations.ready))
   app.use(refusedWhileDraining(operations))
@@ -67,20 +68,28 @@ export function createApp(
   app.notFound(notFound(app as never))
   const edge = { ...context, ...operations }
   return Object.assign(app as unknown as OpenAPIHono, {
-    shortcut: firstOf(challengeShortcut(edge), reportShortcut({ ...edge, report }), pollShortcut({ ...edge, polls })),
+    shortcut: firstOf(
+      hostCheck(),
+      challengeShortcut(edge),
+      reportShortcut({ ...edge, report }),
+      pollShortcut({ ...edge, polls }),
+    ),
   })
 }
 
 /** The boot listener's routes: plain HTTP, so no claim and no admin route. */
-export function createBootApp(context: Context, operations: Operations = operationsOf(context)): Hono {
+export function createBootApp(
+  context: Context,
+  operations: Operations = operationsOf(context),
+): Hono & { shortcut: Shortcut } {
   const app = new Hono<{ Variables: RequestVars }>()
-  app.use(requestId(), serverTime(context.now), observed(operations))
+  app.use(requestId(), serverTime(context.now), observed(operations), rethrown)
   app.onError(onError(context.log))
   app.route('/', healthRoutes(operations.ready))
   app.use(refusedWhileDraining(operations))
   if (context.mirror) app.route('/', assetRoutes(context.mirror))
   app.notFound(notFound(app as never))
-  return app as unknown as Hono
+  return Object.assign(app as unknown as Hono, { shortcut: hostCheck() })
 }
 
 /** A device whose nonce is refused gets the next one with the refusal: one round trip less (PROTOCOL.md, "Errors"). */

@@ -22,7 +22,7 @@ export function noteThrown(incoming: IncomingMessage, thrown: unknown): void {
   thrownBefore.set(incoming, thrown)
 }
 
-/** Throws what the shortcut of this route threw: problems have one form, and the application writes it. */
+/** Throws what a shortcut threw: problems have one form, and the application writes it. */
 export const rethrown: MiddlewareHandler = async (c, next) => {
   const { incoming } = (c.env ?? {}) as Partial<HttpBindings>
   if (incoming && thrownBefore.has(incoming as IncomingMessage)) throw thrownBefore.get(incoming as IncomingMessage)

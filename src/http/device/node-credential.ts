@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { AppError } from '../../errors.ts'
+import { linesOf } from '../raw-headers.ts'
 
 const bearer = /^Bearer ([A-Za-z0-9_-]{1,512})$/i
 
@@ -12,6 +13,6 @@ export function nodeCredential(c: Context): string {
 
 /** The same of a request that nothing has looked at yet; undefined for what is none, or not the only one. */
 export function credentialIn(rawHeaders: readonly string[]): string | undefined {
-  const given = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'authorization')
+  const given = linesOf(rawHeaders, 'authorization')
   return given.length === 1 ? bearer.exec(given[0] as string)?.[1] : undefined
 }

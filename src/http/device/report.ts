@@ -1,7 +1,6 @@
 import { Hono } from 'hono'
 import { AppError } from '../../errors.ts'
 import { readBody } from '../body.ts'
-import { rethrown } from '../shortcut.ts'
 
 export type ReportDeps = { report: (token: string, body: string) => Promise<void> }
 
@@ -9,7 +8,7 @@ export type ReportDeps = { report: (token: string, body: string) => Promise<void
 export const reportLimit = 65_536
 
 export const reportRoutes = ({ report }: ReportDeps) =>
-  new Hono().post('/v1/report/:token', rethrown, async (c) => {
+  new Hono().post('/v1/report/:token', async (c) => {
     const token = c.req.param('token')
     if (!/^[A-Za-z0-9_-]{16,128}$/.test(token)) throw new AppError('not_found')
     const body = await readBody(c, reportLimit, { code: 'body_too_large' })

@@ -1,10 +1,9 @@
-import { Hono } from 'hono'
+import { type Context, Hono } from 'hono'
 import { AppError } from '../../errors.ts'
 import { readTaskResults } from '../../roll/task-result.ts'
 import type { NodeCredentials } from '../../services/node-credential.ts'
 import type { TaskPolls, Wait } from '../../services/poll-tasks.ts'
 import { readBody } from '../body.ts'
-import { rethrown } from '../shortcut.ts'
 import { nodeCredential } from './node-credential.ts'
 
 export type TaskDeps = {
@@ -23,8 +22,12 @@ const limit = 262_144
 
 export const taskRoutes = ({ polls, nodes, acknowledge, now }: TaskDeps) =>
   new Hono()
-    .get('/v1/tasks', rethrown, async (c) => {
+    .get('/v1/tasks', async (c) => {
       const credential = nodeCredential(c)
+      if (announcesContent(c)) {
+        await nodes.check(credential)
+        throw new AppError('request_invalid', { detail: 'a poll has no body' })
+      }
       // Its answer has no lines, and tasks that nobody reads would rest until they are given out again.
       if (c.req.method === 'HEAD') {
         await nodes.check(credential)
@@ -49,6 +52,10 @@ export const taskRoutes = ({ polls, nodes, acknowledge, now }: TaskDeps) =>
       await acknowledge(clusterId, results)
       return c.body(null, 204)
     })
+
+// Content of a GET means nothing (RFC 9110 §9.3.1). Nobody reads it while a poll is held, and what fills the socket hides its client's going.
+const announcesContent = (c: Context) =>
+  c.req.header('transfer-encoding') !== undefined || Number(c.req.header('content-length') ?? 0) !== 0
 
 /** What a poll is answered with in the end. */
 export type TaskAnswer = { status: 200 | 204; headers: Record<string, string>; body: string | null }

@@ -80,6 +80,24 @@ for (const [what, bad] of [
     assert.equal(likeness(short), likeness(await poll('1&', bad).answer))
   })
 
+for (const [what, headers] of [
+  ['with content', 'Content-Length: 5\r\n'],
+  ['with content in chunks', 'Transfer-Encoding: chunked\r\n'],
+] as const)
+  test(`400 for a poll ${what}, and its connection ends: nobody would read it, nor see behind it that the client goes`, async () => {
+    for (const wait of ['50', '50&']) {
+      const text = asText(wait, headers)
+      assert.match(await ended(text), /^HTTP\/1\.1 400 .*"code":"request_invalid"/s)
+      assert.is(desk.polls.held(), 0)
+      assert.match(await ended(text.replace(node.credential, 'x')), /^HTTP\/1\.1 401 /)
+    }
+  })
+
+test('an empty body is none', async () => {
+  await raw(asText('50', 'Content-Length: 0\r\n'), () => held(1))
+  await held(0)
+})
+
 test('are answered the same by the short and the long way', async () => {
   assert.equal(likeness(await poll(0).answer), likeness(await poll('0&').answer))
   assert.equal(likeness(await poll(1).answer), likeness(await poll('1&').answer))
@@ -109,6 +127,16 @@ async function raw(text: string, until: () => Promise<unknown>): Promise<string>
   socket.write(text)
   await until()
   socket.destroy()
+  await once(socket, 'close')
+  return said
+}
+
+/** What comes back until the server ends the connection. */
+async function ended(text: string): Promise<string> {
+  const socket = connect(listener.port, '127.0.0.1').setEncoding('utf8')
+  let said = ''
+  socket.on('data', (chunk) => (said += chunk))
+  socket.write(text)
   await once(socket, 'close')
   return said
 }
