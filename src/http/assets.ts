@@ -1,14 +1,21 @@
+import type { HttpBindings } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
 import { Hono } from 'hono'
 import { AppError } from '../errors.ts'
 import type { Mirror } from '../services/context.ts'
 import { mirrorPath } from '../services/install-sources.ts'
 
+// RFC 9110, 14.2: any other may be ignored. @hono/node-server answers the whole file as 206 instead.
+const oneRange = /^bytes=(?:\d+-\d*|-\d+)$/i
+
+/** Milliseconds in which a client must have taken something: whoever takes nothing keeps a file open that nothing else would close. */
+const usualPatience = 120_000
+
 /**
  * K3s releases from this server's own disk, in the layout that K3s' install script expects of INSTALL_K3S_ARTIFACT_URL. Public files:
  * nothing is asked of who fetches them. A name is looked up, never joined to a path, so nothing else on the disk can be named.
  */
-export function assetRoutes(mirror: Pick<Mirror, 'file'>): Hono {
+export function assetRoutes(mirror: Pick<Mirror, 'file'>, patience = usualPatience): Hono {
   return new Hono().get(`${mirrorPath}/:version/:file`, async (c) => {
     const { version, file } = c.req.param()
     const found = mirror.file(version, file)
@@ -20,7 +27,10 @@ export function assetRoutes(mirror: Pick<Mirror, 'file'>): Hono {
     if (names(c.req.header('if-none-match'), etag)) return c.body(null, 304)
     // RFC 9110, 13.1.5: a part of something else is of no use. @hono/node-server knows no If-Range.
     const part = c.req.header('if-range')
-    if (part !== undefined && part !== etag) c.req.raw.headers.delete('range')
+    if ((part !== undefined && part !== etag) || !oneRange.test(c.req.header('range') ?? ''))
+      c.req.raw.headers.delete('range')
+    const { outgoing } = (c.env ?? {}) as Partial<HttpBindings>
+    outgoing?.setTimeout(patience, () => outgoing.destroy())
     const answer = await serveStatic({ path: found.path })(c, async () => {})
     if (!answer) throw new AppError('not_found')
     return answer

@@ -1,5 +1,6 @@
 import type { Assurance, Role } from '../documents/profile.ts'
 import { deadlineOf, type Progress, stuckOf } from '../roll/deadline.ts'
+import { deriveHostname } from '../roll/hostname.ts'
 import { type DeviceState, isTombstone } from '../roll/state.ts'
 import type { Drizzle } from '../store/database.ts'
 import type { DeviceDetail } from '../store/devices.ts'
@@ -59,7 +60,8 @@ function toBody(detail: DeviceDetail, profile: ProfileTraits, last: LastEnrollme
     profile: profile.name,
     cluster: detail.cluster,
     role: (device.role ?? profile.role) as Role,
-    hostname: device.hostname,
+    // Without a cluster there is nothing yet in which it must be unique (PROTOCOL.md, "Names").
+    hostname: device.hostname ?? deriveHostname(device.serial),
     identity:
       detail.thumbprint === null ? null : { kind: 'key' as const, thumbprint: detail.thumbprint, jwk: detail.jwk },
     min_assurance: device.minAssurance as Assurance | null,

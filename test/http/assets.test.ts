@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Hono } from 'hono'
 import pino from 'pino'
 import * as assert from 'uvu/assert'
@@ -129,6 +130,13 @@ test('416: a range past the end, as curl asks for what it has already', async ()
   assert.is(headers['content-range'], 'bytes */200000')
 })
 
+test('200 and the whole file: several ranges, other units, and what is no range', async () => {
+  for (const range of ['bytes=0-0,5-6', 'lines=0-1', 'bytes=x', 'bytes=-', 'bytes 0-1']) {
+    const { status, headers, body } = await get(file, { range })
+    assert.equal([range, status, headers['content-range'], body.length], [range, 200, undefined, bytes.length])
+  }
+})
+
 test('200 instead of 206: If-Range of something else; 206 of this', async () => {
   const range = 'bytes=10-'
   assert.is((await get(file, { range, 'if-range': '"other"' })).status, 200)
@@ -154,4 +162,42 @@ test('404: a file whose bytes are gone from the disk; what another process adds 
   assert.ok((await get('/assets/k3s/v1.36.3+k3s1/x')).body.equals(other))
   rmSync(blobPath(root, hash))
   assert.is((await get('/assets/k3s/v1.36.3+k3s1/x')).status, 404)
+})
+
+test('lets go of a file that nobody takes any more, and of none that is taken slowly', async () => {
+  const large = randomBytes(16 * 1024 * 1024)
+  const hash = createHash('sha256').update(large).digest('hex')
+  await keepFile(root, memorySource(new Map([['large', large]])), { name: 'large', sha256: hash })
+  await writeIndex(root, {
+    version: 'v1.36.9+k3s1',
+    changed_at: 2,
+    files: { large: { sha256: hash, size: large.length } },
+  })
+  const impatient = await listenHttp('127.0.0.1', 0)
+  impatient.serve(assetRoutes(disk, 400))
+  const fetched = (pause: number) =>
+    new Promise<number>((done) => {
+      const at = {
+        host: '127.0.0.1',
+        port: impatient.port,
+        path: '/assets/k3s/v1.36.9+k3s1/large',
+        agent: false as const,
+      }
+      request(at, async (answer) => {
+        let size = 0
+        answer.on('close', () => done(size))
+        answer.on('error', () => {})
+        answer.pause()
+        await sleep(pause)
+        answer.on('data', (chunk) => {
+          size += chunk.length
+          answer.pause()
+          setTimeout(() => answer.resume(), 1)
+        })
+        answer.resume()
+      }).end()
+    })
+  assert.is(await fetched(150), large.length)
+  assert.ok((await fetched(2_000)) < large.length)
+  await impatient.drain(0)
 })

@@ -47,7 +47,7 @@ export const Device = z
     profile: z.string(),
     cluster: z.string().nullable(),
     role: z.enum(roles).describe('Its own, else its profile’s'),
-    hostname: z.string().nullable(),
+    hostname: z.string().describe('As given, else made from the serial; unique in its cluster once it has one'),
     identity: z
       .object({ kind: z.literal('key'), thumbprint: z.string(), jwk: z.record(z.string(), z.string()).nullable() })
       .nullable(),
