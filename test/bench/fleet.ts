@@ -15,6 +15,8 @@ import { cpuOf, cpuOfFamily } from './process-cost.ts'
 const k3s = { first: 3_000, server: 1_500, agent: 1_000 } as const
 /** Seconds that the server has nothing to do before the boxes are switched on. */
 const rest = 3
+/** A server that just started, and the same one afterwards. */
+const passes = ['cold', 'warm'] as const
 const version = 'v1.36.3+k3s1'
 const hash = 'ab'.repeat(32)
 
@@ -25,18 +27,20 @@ type Played = { boxes: FleetBox[]; started: Cost; idle: Cost; used: Cost; second
 /**
  * What a cluster that comes up at once costs its server: the real one, compiled, with its embedded PostgreSQL and the managed datastore in it. Boxes are
  * played at the wire, from power-on to Ready as the roll observes it, with cloud-init's webhooks and without. Each time on a server that just
- * started: code that never ran before costs more.
+ * started, where code that never ran before costs more, and once more on the same server, with as many other boxes.
  */
 export async function fleet(say: (text: string) => void, progress: (text: string) => void, agents = 47): Promise<void> {
   const size = { server: 3, agent: agents }
   const rows: string[][] = []
   let requests = ''
   for (const webhooks of [false, true]) {
-    const played = await play(size, webhooks)
     const name = webhooks ? "with cloud-init's webhooks" : 'without'
+    const played = await play(size, webhooks)
+    played.forEach((one, n) => {
+      rows.push([`${name}, ${passes[n]}`, ...figures(one)])
+      requests = told(one)
+    })
     progress(`fleet, ${name}`)
-    rows.push([name, ...figures(played)])
-    requests = told(played)
   }
   say(
     `A cluster of ${size.server} servers and ${size.agent} agents from power-on to all Ready, each request on the connection that a real box brings`,
@@ -76,7 +80,7 @@ function told({ boxes }: Played): string {
   return table(['', ...roles], rows)
 }
 
-async function play(size: Record<Role, number>, webhooks: boolean): Promise<Played> {
+async function play(size: Record<Role, number>, webhooks: boolean): Promise<Played[]> {
   const settings = {
     ROLLCALL_LOG_LEVEL: 'info',
     ROLLCALL_DATASTORE_ADDRESS: `127.0.0.1:${await freePort()}`,
@@ -85,29 +89,33 @@ async function play(size: Record<Role, number>, webhooks: boolean): Promise<Play
   const serving = new Serving(settings, false)
   try {
     await serving.start()
-    return await playOn(serving, size, webhooks)
+    await describe(serving)
+    const played: Played[] = []
+    for (const name of passes) played.push(await playOn(serving, name, size, webhooks))
+    return played
   } finally {
     await serving.end()
   }
 }
 
-async function playOn(serving: Serving, size: Record<Role, number>, webhooks: boolean): Promise<Played> {
+/** @param name of the cluster, and in its boxes' serials */
+async function playOn(serving: Serving, name: string, size: Record<Role, number>, webhooks: boolean): Promise<Played> {
   const over = new AbortController()
   const cluster = new PlayedCluster()
   const { startK3s, nodes } = cluster
   const site = { origin: serving.origin, port: serving.port, webhooks, startK3s, nodes, over: over.signal }
   const boxes = (['server', 'agent'] as const).flatMap((role) =>
-    Array.from({ length: size[role] }, (_, n) => new FleetBox(site, `FLEET-${role.toUpperCase()}-${n}`, role)),
+    Array.from({ length: size[role] }, (_, n) => new FleetBox(site, `${name}-${role}-${n}`.toUpperCase(), role)),
   )
   try {
-    await putOnRoll(serving, boxes)
+    await putOnRoll(serving, name, boxes)
     const cost = costOf(serving)
     const started = cost()
     await sleep(rest * 1_000)
     const rested = cost()
     const begun = performance.now()
     await Promise.all(boxes.map((box) => box.powerOn()))
-    const looks = await allReady(serving, boxes.length)
+    const looks = await allReady(serving, name, boxes.length)
     const used = less(cost(), rested)
     const seconds = (performance.now() - begun) / 1_000
     const idle = less(rested, started)
@@ -125,27 +133,35 @@ function costOf(serving: Serving): () => Cost {
   return () => ({ node: cpuOf(serving.pid) / 1_000, postgres: cpuOfFamily(postmaster) / 1_000 })
 }
 
-async function putOnRoll(serving: Serving, boxes: readonly FleetBox[]): Promise<void> {
-  const ask = async (path: string, body: unknown) => {
-    const answer = await serving.admin('POST', `/api/v1${path}`, body)
-    if (answer.status !== 201) throw new Error(`POST ${path}: ${answer.status} ${answer.body}`)
-  }
-  await ask('/versions', { version, artifacts: { amd64: { sha256: hash } }, install_script: { sha256: hash } })
-  const api_endpoint = 'https://k3s.fleet.example:6443'
-  await ask('/clusters', { name: 'fleet', version, api_endpoint, datastore: { kind: 'managed' } })
+async function describe(serving: Serving): Promise<void> {
+  await post(serving, '/versions', {
+    version,
+    artifacts: { amd64: { sha256: hash } },
+    install_script: { sha256: hash },
+  })
   for (const role of ['server', 'agent'])
-    await ask('/profiles', { name: role, document: 'cloud-init', role, template: 'builtin:debian', vars: {} })
+    await post(serving, '/profiles', { name: role, document: 'cloud-init', role, template: 'builtin:debian', vars: {} })
+}
+
+async function putOnRoll(serving: Serving, cluster: string, boxes: readonly FleetBox[]): Promise<void> {
+  const api_endpoint = `https://${cluster}.fleet.example:6443`
+  await post(serving, '/clusters', { name: cluster, version, api_endpoint, datastore: { kind: 'managed' } })
   for (const { device, role } of boxes) {
     const identity = { kind: 'key', jwk: device.jwk }
-    await ask('/devices', { serial: device.serial, profile: role, cluster: 'fleet', identity })
+    await post(serving, '/devices', { serial: device.serial, profile: role, cluster, identity })
   }
 }
 
+async function post(serving: Serving, path: string, body: unknown): Promise<void> {
+  const answer = await serving.admin('POST', `/api/v1${path}`, body)
+  if (answer.status !== 201) throw new Error(`POST ${path}: ${answer.status} ${answer.body}`)
+}
+
 /** @returns how often it was looked */
-async function allReady(serving: Serving, count: number): Promise<number> {
+async function allReady(serving: Serving, cluster: string, count: number): Promise<number> {
   let body = ''
   for (let looks = 1; looks < 60; looks++) {
-    body = (await serving.admin('GET', '/api/v1/clusters/fleet')).body
+    body = (await serving.admin('GET', `/api/v1/clusters/${cluster}`)).body
     const { nodes } = JSON.parse(body) as { nodes: { state: string; observed: boolean }[] }
     if (nodes.filter(({ state, observed }) => state === 'ready' && observed).length === count) return looks
     await sleep(1_000)
