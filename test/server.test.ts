@@ -170,6 +170,37 @@ test('speaks TLS 1.2 and 1.3, nothing older', async () => {
   await listener.drain(0)
 })
 
+/** One request, and whether the session of an earlier one was gone on with. */
+const visit = (listener: Listener, version: 'TLSv1.2' | 'TLSv1.3', before?: Buffer) =>
+  new Promise<{ reused: boolean; ticket: boolean; session: Buffer | undefined }>((done, fail) => {
+    const at = { port: listener.port, host: '127.0.0.1', ca: ca.certificate, minVersion: version, maxVersion: version }
+    let session: Buffer | undefined
+    const socket = connectTls({ ...at, ...(before ? { session: before } : {}) }, () => {
+      socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+    })
+    socket.on('session', (given: Buffer) => (session = given))
+    socket.once('data', (answer: Buffer) => {
+      assert.match(answer.toString(), /^HTTP\/1\.1 200 /)
+      done({ reused: socket.isSessionReused(), ticket: socket.getTLSTicket() !== undefined, session })
+      socket.destroy()
+    })
+    socket.once('error', fail)
+  })
+
+for (const version of ['TLSv1.2', 'TLSv1.3'] as const)
+  test(`begins each connection anew, whatever session it offers: ${version}, and after a renewal`, async () => {
+    const listener = await listenHttps('127.0.0.1', 0, { certificate: await certificate('one.example'), key })
+    listener.serve(new Hono().get('/', (c) => c.text('ok')) as never)
+    for (const renewed of [false, true]) {
+      if (renewed) listener.renew({ certificate: await certificate('one.example'), key })
+      const first = await visit(listener, version)
+      assert.ok(first.session, 'a client may ask for its session again')
+      if (version === 'TLSv1.2') assert.is(first.ticket, false)
+      assert.is((await visit(listener, version, first.session)).reused, false)
+    }
+    await listener.drain(0)
+  })
+
 test('shows a renewed certificate to new connections, under the same pin', async () => {
   const listener = await listenHttps('127.0.0.1', 0, { certificate: await certificate('one.example'), key })
   const before = await shown(listener)
