@@ -20,13 +20,12 @@ export function problem(c: Context, error: AppError, headers: Record<string, str
   const all: Record<string, string> = { ...headers }
   if (status === 503) all['Retry-After'] = String(retryAfter(error))
   if (error.code === 'token_invalid' || error.code === 'credential_invalid') all['WWW-Authenticate'] = 'Bearer'
-  if (wantsText(c.req.header('accept'))) {
-    return c.body(textForm(error, isDetailed(c, error)), status, {
-      ...all,
-      'Content-Type': 'text/plain; charset=utf-8',
-    })
-  }
-  return c.body(JSON.stringify(jsonForm(c, error)), status, { ...all, 'Content-Type': 'application/problem+json' })
+  const text = wantsText(c.req.header('accept'))
+  const body = text ? textForm(error, isDetailed(c, error)) : JSON.stringify(jsonForm(c, error))
+  all['Content-Type'] = text ? 'text/plain; charset=utf-8' : 'application/problem+json'
+  // HEAD would lose it with the body.
+  if (c.req.method === 'HEAD') all['Content-Length'] = String(Buffer.byteLength(body))
+  return c.body(body, status, all)
 }
 
 /** The one line that shells and consoles show: `code: detail`, or the code alone. */

@@ -144,6 +144,17 @@ test('an unknown path is 404, a known one with another method 405 with Allow', a
   assert.is(answer.headers.get('allow'), 'GET, HEAD, PUT')
 })
 
+test('tells whoever asks by HEAD how long it is, without it', async () => {
+  for (const accept of ['*/*', 'text/plain']) {
+    const app = throwing(new AppError('request_invalid', { detail: 'ä' }))
+    const [head, get] = await Promise.all(
+      ['HEAD', 'GET'].map((method) => app.request('/x', { method, headers: { accept } })),
+    )
+    const length = (await (get as Response).arrayBuffer()).byteLength
+    assert.equal([head?.status, head?.headers.get('content-length'), await head?.text()], [400, String(length), ''])
+  }
+})
+
 test("does not repeat a device's token that stands in the path", async () => {
   const body = await json(throwing(new AppError('not_found')).request('/v1/report/s3cret'))
   assert.is(body.instance, '/v1/report')
