@@ -31,6 +31,20 @@ export async function readKine<Row>(observer: Observer, clusterId: string, query
   }
 }
 
+/**
+ * Reads several clusters, as `readKine` reads each, one after the other, in fewer messages.
+ * @throws what Postgres says when it is away, full, or not set up
+ */
+export async function readKines<Row>(
+  observer: Observer,
+  reads: readonly { clusterId: string; query: KineQuery }[],
+): Promise<KineRead<Row>[]> {
+  const outcomes = await observer.runAll(reads.map(({ clusterId, query }) => guarded(clusterId, query)))
+  return outcomes.map((outcome) =>
+    'error' in outcome ? refusal(outcome.error) : { kind: 'rows', rows: outcome.rows as Row[] },
+  )
+}
+
 /** The guarded query alone, for who brings a read-only transaction, and limits, of its own. */
 export function guarded(clusterId: string, { columns, text }: KineQuery): string {
   const owner = ownerRole(clusterId)

@@ -1,6 +1,7 @@
 import type { Sql } from 'postgres'
 import { clustersDatabase, observerRole } from '../k3s/datastore-names.ts'
 import { connect, type OwnServer } from './connect.ts'
+import { limits, type Outcome, type Row, sendReads } from './read-messages.ts'
 
 /** Sessions of the observer, each with one connection that serves one read at a time and keeps nothing of it. */
 export type Observer = {
@@ -10,7 +11,13 @@ export type Observer = {
    * @returns its rows
    * @throws the error of Postgres; `code: 'OBSERVER_STUCK'` if nothing came back in time
    */
-  run: (statement: string) => Promise<Record<string, unknown>[]>
+  run: (statement: string) => Promise<Row[]>
+  /**
+   * Runs several, each as by `run`, one after the other, in few messages. None of them hears of the others.
+   * @returns what each came to
+   * @throws what says nothing of any of them: Postgres is away, or the session ended
+   */
+  runAll: (statements: readonly string[]) => Promise<Outcome[]>
   close: () => Promise<void>
 }
 
@@ -47,23 +54,48 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 60, 
     session.reads = 0
   }
 
+  const send = async (statements: readonly string[]): Promise<(Outcome | undefined)[]> => {
+    const session = await take()
+    try {
+      if (closed) throw Object.assign(new Error('the observer is closed'), { code: 'CONNECTION_ENDED' })
+      session.reads += statements.length
+      return await within(sendReads(session.sql, statements), patience)
+    } catch (error) {
+      if (isStuck(error)) {
+        renew(session, 0)
+        onStuck?.()
+      }
+      throw error
+    } finally {
+      if (session.reads >= most && !closed) renew(session, 1)
+      give(session)
+    }
+  }
+  const runAll = async (statements: readonly string[]): Promise<Outcome[]> => {
+    const outcomes = new Map<number, Outcome>()
+    let together = statements.length
+    for (let left = [...statements.keys()]; left.length > 0; left = left.filter((n) => !outcomes.has(n))) {
+      const some = left.slice(0, together)
+      try {
+        const came = await send(some.map((n) => statements[n] as string))
+        for (const [i, outcome] of came.entries()) if (outcome) outcomes.set(some[i] as number, outcome)
+      } catch (error) {
+        if (!isStuck(error)) throw error
+        // Which of them it was nobody knows: Postgres keeps answers back until there are 8 kB, or no more to come.
+        if (some.length === 1) outcomes.set(some[0] as number, { error })
+        together = 1
+      }
+    }
+    return statements.map((_, n) => outcomes.get(n) as Outcome)
+  }
+
   return {
     run: async (statement) => {
-      const session = await take()
-      try {
-        if (closed) throw Object.assign(new Error('the observer is closed'), { code: 'CONNECTION_ENDED' })
-        return await send(session.sql, statement, patience)
-      } catch (error) {
-        if ((error as { code?: unknown }).code === stuck) {
-          renew(session, 0)
-          onStuck?.()
-        }
-        throw error
-      } finally {
-        if (++session.reads >= most && !closed) renew(session, 1)
-        give(session)
-      }
+      const [outcome] = await runAll([statement])
+      if (!outcome || 'error' in outcome) throw outcome?.error
+      return outcome.rows
     },
+    runAll,
     close: async () => {
       closed = true
       for (const next of waiting.splice(0)) next({ sql: undefined as never, reads: 0 })
@@ -74,8 +106,7 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 60, 
 
 const stuck = 'OBSERVER_STUCK'
 
-/** Milliseconds: kine's own statements on a small table take one. */
-const limits = { lock: 500, statement: 3_000, transaction: 5_000 } as const
+const isStuck = (error: unknown): boolean => (error as { code?: unknown } | undefined)?.code === stuck
 
 /**
  * What holds in each of its sessions from the moment that it is connected, and what RESET ALL goes back to: to set it for each read cost as much as
@@ -96,40 +127,6 @@ const settings = {
 /** Opens one connection of the observer's, for `openObserver`. */
 export const connectObserver = (server: OwnServer, password: string): Sql =>
   connect(server, { database: clustersDatabase, login: { user: observerRole, password }, max: 1, settings })
-
-const begin = 'begin read only'
-// PostgreSQL before 17 does not know it, and would let no session in that begins with it.
-const transactionTimeout = `set local transaction_timeout = ${limits.transaction}`
-
-// All of DISCARD ALL (PostgreSQL's documentation lists it) but DISCARD PLANS: the plan of the check that all reads share is kept.
-const forget = [
-  'rollback',
-  'close all',
-  'set session authorization default',
-  'reset all',
-  'deallocate all',
-  'unlisten *',
-  'select pg_advisory_unlock_all()',
-  'discard temp',
-  'discard sequences',
-].join('; ')
-
-/**
- * One message for all of a read: a connection that is replaced in between cannot run its second half without its first. Then ROLLBACK, so that what a notification, a setting or a
- * cursor would have kept is gone, and all that DISCARD ALL forgets, for what no transaction takes back.
- */
-async function send(sql: Sql, statement: string, patience: number): Promise<Record<string, unknown>[]> {
-  const since17 = Number.parseInt(String(sql.parameters.server_version), 10) >= 17
-  const all = Promise.allSettled([
-    sql.unsafe([begin, ...(since17 ? [transactionTimeout] : []), statement].join('; ')),
-    sql.unsafe(forget),
-  ])
-  const [read, forgotten] = await within(all, patience)
-  if (read.status === 'rejected') throw read.reason
-  if (forgotten.status === 'rejected') throw forgotten.reason
-  const results = read.value as unknown as Record<string, unknown>[][]
-  return results.at(-1) ?? []
-}
 
 async function within<T>(work: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined

@@ -37,11 +37,17 @@ function watcher() {
   const memory = noMemory()
   let now = first - period
   let reads: ('list' | 'news')[] = []
+  const { observer: real } = clusters.managed
+  const count = (statement: string) => reads.push(statement.includes('with recursive') ? 'list' : 'news')
   const observer: Observer = {
-    ...clusters.managed.observer,
+    ...real,
     run: (statement) => {
-      reads.push(statement.includes('with recursive') ? 'list' : 'news')
-      return clusters.managed.observer.run(statement)
+      count(statement)
+      return real.run(statement)
+    },
+    runAll: (statements) => {
+      statements.forEach(count)
+      return real.runAll(statements)
     },
   }
   const again = async (after = period) => {
