@@ -66,7 +66,7 @@ async function collect(ask: Ask): Promise<Map<string, ClusterNodes>> {
 export async function touchClusters(sql: Sql, clusterIds: readonly string[], at: number): Promise<void> {
   await sql`
     update clusters set observed_at = to_timestamp(${at})
-    where id in ${sql(clusterIds)} and (observed_at is null or observed_at < to_timestamp(${at}))`
+    where id = any(${clusterIds as string[]}::text[]) and (observed_at is null or observed_at < to_timestamp(${at}))`
 }
 
 /** Writes Nodes as they are now seen, one statement for those of many clusters. */

@@ -17,12 +17,15 @@ export type DueCluster = {
 /** Seconds between two looks. */
 export type Periods = { busy: number; quiet: number }
 
+/** Seconds that a look is late where its server was not there: many clusters' looks are due then at the same moment. */
+const absence = 2
+
 /** Seconds after which a device that does not get on no longer makes its cluster a busy one. */
 const patience = 3_600
 
 /**
  * Takes the clusters whose time has come, and says when it comes again: soon for one that is about to come up or is being joined. Whoever takes one has it for that
- * time, so that any number of servers share the work and none of them waits for another.
+ * time, so that any number of servers share the work and none of them waits for another. Those that were not looked at for a while are spread over the time to come.
  * @param now Unix seconds
  */
 export async function takeDueClusters(
@@ -41,7 +44,7 @@ export async function takeDueClusters(
       order by c.observe_after nulls first limit ${limit} for no key update of c skip locked
     )
     update clusters c set observe_after = to_timestamp(${now}::float8 + case when due.busy then ${busy}::float8
-      else ${quiet}::float8 * (0.95 + 0.05 * random()) end)
+      when c.observe_after > to_timestamp(${now - absence}) then ${quiet}::float8 else ${quiet}::float8 * random() end)
     from due where c.id = due.id
     returning c.id, c.name, c.server_token_sealed, c.bootstrap, c.observe_trouble, due.busy`
 }

@@ -219,6 +219,7 @@ test('looks at a quiet cluster less often than at one that is being joined', asy
     (await clusterOf(quiet)).observedAt?.getTime(),
     (await clusterOf(busy)).observedAt?.getTime(),
   ]
+  await world.sql`update clusters set observe_after = to_timestamp(${world.clock.now})`
   await pass()
   const first = world.clock.now * 1000
   world.clock.now += 5
@@ -226,7 +227,28 @@ test('looks at a quiet cluster less often than at one that is being joined', asy
   assert.equal(await seen(), [first, first + 5_000])
   world.clock.now += 22
   await pass()
-  assert.equal(await seen(), [first + 27_000, first + 27_000])
+  assert.equal(await seen(), [first, first + 27_000])
+  world.clock.now += 1
+  await pass()
+  assert.equal(await seen(), [first + 28_000, first + 27_000])
+})
+
+test('spreads over time those whose looks came due at the same moment', async () => {
+  for (let n = 0; n < 30; n++) await addManaged({ state: 'up' })
+  const pass = newPass()
+  const dueIn = async () =>
+    (
+      await world.sql<{ seconds: number }[]>`
+        select (extract(epoch from observe_after) - ${world.clock.now})::float8 as seconds from clusters where state = 'up' and deleted_at is null`
+    ).map(({ seconds }) => seconds)
+  await world.sql`update clusters set observe_after = to_timestamp(${world.clock.now - 60})`
+  for (let more = true; more; ) more = await pass()
+  const spread = await dueIn()
+  assert.ok(spread.every((seconds) => seconds >= 0 && seconds <= 28))
+  assert.ok(Math.max(...spread) - Math.min(...spread) > 10, spread.join())
+  await world.sql`update clusters set observe_after = to_timestamp(${world.clock.now - 1})`
+  for (let more = true; more; ) more = await pass()
+  assert.equal([...new Set(await dueIn())], [28])
 })
 
 test('leaves a cluster to one of two servers at a time', async () => {
