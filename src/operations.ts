@@ -21,7 +21,18 @@ export function operationsOf(
     now,
     metrics: createMetrics(),
     draining,
-    ready: () => within(readyWithin, isMigrated(sql, journal)),
+    ready: shared(() => within(readyWithin, isMigrated(sql, journal))),
+  }
+}
+
+/** Whoever asks while it runs gets its answer: nobody needs a token to ask, and claims need the database's connections. */
+function shared<T>(work: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined
+  return () => {
+    running ??= work().finally(() => {
+      running = undefined
+    })
+    return running
   }
 }
 

@@ -7,6 +7,7 @@ import { healthRoutes, type Ready } from '../../src/http/ops/health.ts'
 import { createMetrics, metricsRoutes } from '../../src/http/ops/metrics.ts'
 import { notFound, onError } from '../../src/http/problem.ts'
 import { requestId } from '../../src/http/request-id.ts'
+import { operationsOf } from '../../src/operations.ts'
 import { suite } from '../suite.ts'
 
 const letIn: MiddlewareHandler = (_, next) => next()
@@ -43,6 +44,20 @@ test('readyz: 503 while the schema is not there', async () => {
   const answer = await build({ ready: async () => false }).app.request('/readyz')
   assert.is(answer.status, 503)
   assert.is(await code(answer), 'datastore_unavailable')
+})
+
+test('readyz: who asks while the database is asked shares its answer, whatever it is', async () => {
+  const asked: { answer: (rows: unknown) => void; fail: (error: Error) => void }[] = []
+  const sql = () => new Promise((answer, fail) => asked.push({ answer, fail }))
+  const { ready } = operationsOf({ sql: sql as never, log: pino({ level: 'silent' }), now: () => 0 })
+  const first = Array.from({ length: 100 }, () => ready().catch((error) => error.message))
+  assert.is(asked.length, 1)
+  asked[0]?.fail(new Error('away'))
+  assert.equal(new Set(await Promise.all(first)), new Set(['away']))
+  const second = [ready(), ready()]
+  assert.is(asked.length, 2)
+  asked[1]?.answer([{ newest: '9999999999999' }])
+  assert.equal(await Promise.all(second), [true, true])
 })
 
 test('metrics: 401 without a token', async () => {
