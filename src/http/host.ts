@@ -6,15 +6,26 @@ import type { Shortcut } from './shortcut.ts'
 const form = /^(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i
 const longest = 300
 
+// RFC 9112 §3.2.1 and §3.2.2. A backslash is a slash to some readers of URLs and none to others.
+const path = /^\/[^\\?]*(?:\?|$)/
+const absolute = /^https?:\/\/[^\\?]*(?:\?|$)/
+
 /**
- * Refuses requests whose Host is missing, no host, or not the only one: 400, as RFC 9112 §3.2 has it, on every way that may come after. No answer
- * names it (PROTOCOL.md, "Listeners"), but the framework makes a URL of it, fails on names that only look like one (`xn--a`, `1.2.3.999`), and
- * refuses HTTP/1.0's leave to send none, with which load balancers ask for health. So whatever is not plain is put aside before that.
+ * Refuses requests whose Host is missing, no host, or not the only one, as RFC 9112 §3.2 has it, and those whose target is no path: 400 on every way
+ * that may come after. No answer names a Host (PROTOCOL.md, "Listeners"), but the framework makes a URL of it, fails on names that only look like
+ * one (`xn--a`, `1.2.3.999`), and refuses HTTP/1.0's leave to send none, with which load balancers ask for health. So whatever is not plain is put
+ * aside before that.
  */
 export function hostCheck(): Shortcut {
   // Nearly all requests name the same one.
   let last: string | undefined
   return (incoming, _outgoing, pass) => {
+    if (!isTarget(incoming.url ?? '')) {
+      incoming.url = '/'
+      incoming.headers.host = 'localhost'
+      pass(new AppError('request_invalid', { detail: 'ask for a path' }))
+      return true
+    }
     const hosts = linesOf(incoming.rawHeaders, 'host')
     if (hosts.length === 1 && hosts[0] === last) return false
     if (hosts.length === 1 && isHost(hosts[0] as string)) {
@@ -28,6 +39,8 @@ export function hostCheck(): Shortcut {
     return true
   }
 }
+
+const isTarget = (url: string) => path.test(url) || (absolute.test(url) && URL.canParse(url))
 
 const isHost = (host: string) => host.length <= longest && form.test(host) && URL.canParse(`https://${host}/`)
 

@@ -28,11 +28,15 @@ test.after(async () => {
 
 type Got = { status: number; code: string | undefined; head: string }
 
-async function asked(path: string, headers: string, { version = '1.1', listener = main } = {}): Promise<Got> {
+async function asked(
+  path: string,
+  headers: string,
+  { version = '1.1', listener = main, method = 'GET' } = {},
+): Promise<Got> {
   const socket = connect(listener.port, '127.0.0.1').setEncoding('utf8')
   let said = ''
   socket.on('data', (chunk) => (said += chunk))
-  socket.write(`GET ${path} HTTP/${version}\r\n${headers}Connection: close\r\n\r\n`)
+  socket.write(`${method} ${path} HTTP/${version}\r\n${headers}Connection: close\r\n\r\n`)
   await once(socket, 'close')
   const [head = '', body = ''] = said.split('\r\n\r\n')
   const code = /"code":"(\w+)"/.exec(body)?.[1]
@@ -66,6 +70,18 @@ for (const [what, headers] of [
     }
     assert.is((await asked('/healthz', headers, { listener: boot })).code, 'request_invalid')
   })
+
+for (const target of ['/v1\\challenge', '/\\evil', 'https://[/v1/challenge', '*'])
+  test(`400 where the target is ${target}`, async () => {
+    const { status, code, head } = await asked(target, 'Host: localhost\r\n', { method: 'OPTIONS' })
+    assert.equal([status, code], [400, 'request_invalid'])
+    assert.match(head, /rollcall-time: \d+/i)
+  })
+
+test('a target with a host of its own is that path, and a backslash may stand in a query', async () => {
+  for (const target of ['https://elsewhere.example/v1/challenge', '/v1/challenge?\\'])
+    assert.is((await asked(target, 'Host: localhost\r\n')).status, 200)
+})
 
 test('whatever it names, the answer is the same on every way', async () => {
   const hosts = [
