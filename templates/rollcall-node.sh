@@ -432,6 +432,12 @@ last_words() {
   said=$(cut -c 1-300 "$W/why")
 }
 
+# How often its unit began again by itself.
+restarts() {
+  set -- "$(systemctl show -p NRestarts "$UNIT" | sed -n 's/^NRestarts=//p')"
+  echo "${1:-0}"
+}
+
 k3s_join() {
   clear_data || return
   ended=''
@@ -448,10 +454,11 @@ k3s_join() {
   [ -e "$STEPS/started" ] || verb=restart
   run systemctl --no-block "$verb" "$UNIT" || return
   : >"$STEPS/started"
-  n=0
+  n=0 before=$(restarts)
   until systemctl -q is-active "$UNIT"; do
     n=$((n + 1))
-    if [ "$n" -ge 60 ]; then
+    # What ended eight times ends again: nobody should wait five minutes to read why.
+    if [ "$n" -ge 60 ] || [ $(($(restarts) - before)) -ge 8 ]; then
       [ -z "$ended" ] || claim_again || return
       last_words
       DETAIL="$UNIT does not start ($(systemctl show -p SubState -p Result -p ExecMainStatus "$UNIT" | tr '\n' ' ')): ${said:-see journalctl -u $UNIT}"

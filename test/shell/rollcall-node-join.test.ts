@@ -139,6 +139,20 @@ for (const [name, shell] of shells) {
     assert.equal(node.read('systemctl').match(/\b(re)?start k3s$/gm), ['restart k3s', 'start k3s'])
   })
 
+  once('a K3s that ends again and again: says so within two minutes, and each time anew', async () => {
+    node.document('server')
+    node.command(
+      'systemctl',
+      '#!/bin/sh\ncase "$*" in show*NRestarts*) echo . >>"$BOX/looks"; echo "NRestarts=$(wc -l <"$BOX/looks")" ;; *is-active*) exit 3 ;; esac\n',
+    )
+    for (const begun of [0, 9]) {
+      assert.is((await install()).code, 1)
+      assert.match(detail('k3s.join', 'fail'), 'k3s does not start')
+      assert.is(node.read('looks').split('\n').length - 1, begun + 9)
+    }
+    assert.ok(node.sleeps().reduce((sum, seconds) => sum + seconds, 0) / 2 < 120)
+  })
+
   const fatal = (message: string) => `time="2026-11-28T22:52:58Z" level=fatal msg="${message}"\n`
   const journal = (text: string) => {
     node.command(
