@@ -432,12 +432,6 @@ last_words() {
   said=$(cut -c 1-300 "$W/why")
 }
 
-# How often its unit began again by itself.
-restarts() {
-  set -- "$(systemctl show -p NRestarts "$UNIT" | sed -n 's/^NRestarts=//p')"
-  echo "${1:-0}"
-}
-
 k3s_join() {
   clear_data || return
   ended=''
@@ -452,13 +446,14 @@ k3s_join() {
   if [ -e "$ETC/containers/systemd/$UNIT.container" ]; then : >"$STATE/enabled"; else run systemctl enable "$UNIT" || return; fi
   verb=start
   [ -e "$STEPS/started" ] || verb=restart
+  systemctl reset-failed "$UNIT" 2>/dev/null
   run systemctl --no-block "$verb" "$UNIT" || return
   : >"$STEPS/started"
-  n=0 before=$(restarts)
+  n=0
   until systemctl -q is-active "$UNIT"; do
     n=$((n + 1))
-    # What ended eight times ends again: nobody should wait five minutes to read why.
-    if [ "$n" -ge 60 ] || [ $(($(restarts) - before)) -ge 8 ]; then
+    # What ended eight times, or what systemd gave up, ends again: nobody should wait five minutes to read why.
+    if [ "$n" -ge 60 ] || [ "$(systemctl show -p NRestarts "$UNIT" | tr -cd 0-9)0" -ge 80 ] || systemctl -q is-failed "$UNIT"; then
       [ -z "$ended" ] || claim_again || return
       last_words
       DETAIL="$UNIT does not start ($(systemctl show -p SubState -p Result -p ExecMainStatus "$UNIT" | tr '\n' ' ')): ${said:-see journalctl -u $UNIT}"

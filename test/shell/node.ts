@@ -53,6 +53,7 @@ echo "$*" >>"$BOX/systemctl"
 case "$*" in
   *is-active*firewalld) [ -e "$BOX/firewalld" ] ;;
   *is-active*) [ -e "$BOX/active" ] ;;
+  *is-failed*) exit 1 ;;
   *is-enabled*nm-cloud-setup.*) [ -e "$BOX/nm-cloud-setup" ] ;;
   *is-enabled*) exit 1 ;;
   *stop*k3s*) rm -f "$BOX/active" ;;
