@@ -1,7 +1,7 @@
 import type { Sql } from 'postgres'
 import { clustersDatabase, observerRole } from '../k3s/datastore-names.ts'
 import { connect, type OwnServer } from './connect.ts'
-import { limits, type Outcome, type Row, sendReads } from './read-messages.ts'
+import { greet, limits, type Outcome, type Row, sendReads } from './read-messages.ts'
 
 /** Sessions of the observer, each with one connection that serves one read at a time and keeps nothing of it. */
 export type Observer = {
@@ -9,7 +9,8 @@ export type Observer = {
    * Runs a statement in a read-only transaction with short timeouts and without a search path, in one message; then rolls back, and discards
    * all that a session can keep.
    * @returns its rows
-   * @throws the error of Postgres; `code: 'OBSERVER_STUCK'` if nothing came back in time
+   * @throws the error of Postgres; `code: 'OBSERVER_STUCK'` if it runs on though its time is up, `'OBSERVER_UNANSWERED'` if nothing came back in time,
+   *   and nothing shows that Postgres runs it
    */
   run: (statement: string) => Promise<Row[]>
   /**
@@ -30,8 +31,12 @@ export type ObserverOptions = {
   patience?: number
   /** Reads after which a session is replaced: Postgres remembers every table that a session ever saw, 100 kB each */
   most?: number
-  /** Hears of a read that was given up, whose session may still run */
-  onStuck?: () => void
+  /**
+   * Hears of a read that was given up, and ends it if it still runs.
+   * @param pid the session's process; undefined if Postgres never answered in it
+   * @returns false if it does not run, or nobody says that it does
+   */
+  onStuck?: (pid: number | undefined) => unknown
 }
 
 type Session = { sql: Sql; reads: number }
@@ -56,16 +61,24 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 60, 
 
   const send = async (statements: readonly string[]): Promise<(Outcome | undefined)[]> => {
     const session = await take()
+    let pid: number | undefined
     try {
       if (closed) throw Object.assign(new Error('the observer is closed'), { code: 'CONNECTION_ENDED' })
       session.reads += statements.length
+      // Why it fails, the reads say themselves.
+      void greet(session.sql).then(
+        (process) => {
+          pid = process
+        },
+        () => {},
+      )
       return await within(sendReads(session.sql, statements), patience)
     } catch (error) {
-      if (isStuck(error)) {
-        renew(session, 0)
-        onStuck?.()
-      }
-      throw error
+      if (!isStuck(error)) throw error
+      renew(session, 0)
+      // A Postgres that hangs, or cannot be reached, is no cluster's doing.
+      const runs = await within(Promise.resolve(onStuck?.(pid)), patience).catch(() => false)
+      throw pid === undefined || runs === false ? unanswered() : error
     } finally {
       if (session.reads >= most && !closed) renew(session, 1)
       give(session)
@@ -105,6 +118,8 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 60, 
 }
 
 const stuck = 'OBSERVER_STUCK'
+
+const unanswered = () => Object.assign(new Error('Postgres does not answer'), { code: 'OBSERVER_UNANSWERED' })
 
 const isStuck = (error: unknown): boolean => (error as { code?: unknown } | undefined)?.code === stuck
 

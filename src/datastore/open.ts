@@ -13,7 +13,7 @@ import { provision, Unusable } from './provision.ts'
 import { settled } from './race.ts'
 import { readBootstrap } from './read-bootstrap.ts'
 import { declareSchema, purgeSchema } from './schemas.ts'
-import { endStuckReads } from './stuck-reads.ts'
+import { convictStuckReads } from './stuck-reads.ts'
 import { unblocked } from './unblock.ts'
 import { managedWarnings } from './warnings.ts'
 
@@ -48,7 +48,10 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
   const login = { user: observerRole, password: passwords.observer }
   const observing = {
     connect: () => connectObserver(server, passwords.observer),
-    onStuck: () => void settled(() => endStuckReads(sql, longestRead)).catch(() => {}),
+    onStuck: async (pid: number | undefined) => {
+      const running = await settled(() => convictStuckReads(sql, longestRead))
+      return pid !== undefined && running.includes(pid)
+    },
   }
   const observer = openObserver({ ...observing, sessions: pool.observer })
   // Apart from the rounds: the servers of a hostile cluster may ask without end, and no other cluster is seen later for it.

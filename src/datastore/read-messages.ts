@@ -33,6 +33,16 @@ const forget = [
 const between = `; rollback; begin; ${forget}; commit; `
 
 /**
+ * The first message of all: whoever does not answer it has not begun with what follows.
+ * @returns the process that runs what this session is sent
+ */
+export async function greet(sql: Sql): Promise<number> {
+  // Sent at once, not once somebody waits for it: the reads go out before that.
+  const [row] = await sql.unsafe<{ pid: number }[]>('select pg_backend_pid() as pid').execute()
+  return (row as { pid: number }).pid
+}
+
+/**
  * Sends reads, one after the other, each in a read-only transaction that is rolled back, and followed by all that DISCARD ALL forgets, for what no transaction
  * takes back, before the next one begins. They share a message, since to wait for each costs node as much again as what it reads; Postgres
  * parses it as a whole before it runs any of it, so no read changes what the others say. What ends the last read is a

@@ -14,3 +14,19 @@ export async function endStuckReads(sql: Sql, seconds: number): Promise<void> {
     select pg_terminate_backend(pid) from pg_stat_activity
     where usename = ${observerRole} and xact_start < clock_timestamp() - make_interval(secs => ${seconds})`
 }
+
+/** Seconds for a Postgres that stood still as a whole to end what it had begun, before anything is said of a read. */
+const grace = 1
+
+/**
+ * Ends them, and tells of them.
+ * @returns their processes: what Postgres itself says of a read that did not end
+ */
+export async function convictStuckReads(sql: Sql, seconds: number): Promise<number[]> {
+  // What a session does shows to a member of its role.
+  await sql.unsafe(`grant ${observerRole} to current_user; select pg_sleep(${grace})`)
+  const running = await sql<{ pid: number }[]>`
+    select pid from pg_stat_activity where usename = ${observerRole} and xact_start < clock_timestamp() - make_interval(secs => ${seconds})`
+  if (running.length > 0) await endStuckReads(sql, seconds)
+  return running.map(({ pid }) => pid)
+}
