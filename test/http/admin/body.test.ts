@@ -116,8 +116,10 @@ test('the text form is the same refusal', async () => {
 })
 
 test('the OpenAPI document needs no token and names every refusal', async () => {
-  const { status, body } = await desk.call('GET', '/api/openapi.json', undefined, { as: 'nobody' })
+  const { status, headers, text, body } = await desk.call('GET', '/api/openapi.json', undefined, { as: 'nobody' })
   assert.is(status, 200)
+  assert.is(headers.get('content-length'), String(Buffer.byteLength(text)))
+  assert.is((await desk.call('GET', '/api/openapi.json')).text, text)
   assert.is(body.openapi, '3.1.0')
   for (const [path, methods] of Object.entries<Record<string, { responses: object; security: unknown[] }>>(
     body.paths,
