@@ -11,6 +11,7 @@ import type { ManagedDatastore } from './managed.ts'
 import { connectObserver, openObserver } from './observer.ts'
 import { provision, Unusable } from './provision.ts'
 import { settled } from './race.ts'
+import { readApart } from './read-apart.ts'
 import { readBootstrap } from './read-bootstrap.ts'
 import { declareSchema, purgeSchema } from './schemas.ts'
 import { convictStuckReads } from './stuck-reads.ts'
@@ -32,8 +33,8 @@ export type ManagedOptions = {
   secure?: (() => Promise<void>) | undefined
 }
 
-/** Connections of our own role in the clusters' database, of the observer on its rounds and when it is asked, and of who watches the locks. */
-const pool = { own: 4, observer: 2, asked: 1, watch: 2 } as const
+/** Connections of our own role in the clusters' database, of the observer on its rounds and, for two lanes, when it is asked, and of who watches the locks. */
+const pool = { own: 4, observer: 2, asked: 2, watch: 2 } as const
 
 /** Seconds: the observer's own limits are below. */
 const longestRead = 8
@@ -55,8 +56,11 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
   }
   const observer = openObserver({ ...observing, sessions: pool.observer })
   // Apart from the rounds: the servers of a hostile cluster may ask without end, and no other cluster is seen later for it.
-  const asked = openObserver({ ...observing, sessions: pool.asked })
+  const [asked, doubted] = [openObserver({ ...observing, sessions: 1 }), openObserver({ ...observing, sessions: 1 })]
   const locks = openLockWatch(() => connect(server, { database: clustersDatabase, max: 1, lasts: true }))
+  const bootstrapOf = bootstrapReads(
+    readApart((clusterId, serverToken, apart) => readBootstrap(apart ? doubted : asked, clusterId, serverToken)),
+  )
   let provisioned: Promise<void> | undefined
   const ready = () => {
     provisioned ??= provision(server, passwords)
@@ -97,10 +101,10 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
     fenceLogin: (enrollmentId) => change(() => fenceRole(sql, loginRole(enrollmentId))),
     dropLogin: (clusterId, enrollmentId) =>
       change(() => unblocked(sql, () => dropLogin(server, sql, clusterId, enrollmentId))),
-    readBootstrap: bootstrapReads(async (clusterId, serverToken) => {
+    readBootstrap: async (clusterId, serverToken) => {
       await ready()
-      return readBootstrap(asked, clusterId, serverToken)
-    }),
+      return bootstrapOf(clusterId, serverToken)
+    },
     purge: (clusterId) => change(() => unblocked(sql, () => purgeSchema(server, sql, clusterId))),
     copyOut: async (clusterId, use) => {
       await ready()
@@ -112,7 +116,7 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
       await copyIn(sql, clusterId, rows, replace)
     },
     close: async () => {
-      await Promise.all([sql.end({ timeout: 5 }), observer.close(), asked.close(), locks.close()])
+      await Promise.all([sql.end({ timeout: 5 }), observer.close(), asked.close(), doubted.close(), locks.close()])
     },
   }
 }

@@ -203,7 +203,7 @@ server_tls_sslmode = require
 test('counts the connections of all server nodes', async () => {
   assert.equal(await reasons({}, 1), [])
   assert.equal(await reasons({}, 2), [
-    'PostgreSQL takes 97 connections, and 2 server nodes of managed clusters (40 each), Rollcall (21) and a reserve (10) may want 111: raise max_connections',
+    'PostgreSQL takes 97 connections, and 2 server nodes of managed clusters (40 each), Rollcall (22) and a reserve (10) may want 112: raise max_connections',
   ])
   assert.equal(budgetProblems(110, 20, 2), [])
 })
