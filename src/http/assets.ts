@@ -1,15 +1,12 @@
-import type { HttpBindings } from '@hono/node-server'
 import { serveStatic } from '@hono/node-server/serve-static'
 import { Hono } from 'hono'
 import { AppError } from '../errors.ts'
 import type { Mirror } from '../services/context.ts'
 import { mirrorPath } from '../services/install-sources.ts'
+import { cutIfStalled, usualPatience } from './stalled.ts'
 
 // RFC 9110, 14.2: any other may be ignored. @hono/node-server answers the whole file as 206 instead.
 const oneRange = /^bytes=(?:\d+-\d*|-\d+)$/i
-
-/** Milliseconds in which a client must have taken something: whoever takes nothing keeps a file open that nothing else would close. */
-const usualPatience = 120_000
 
 /**
  * K3s releases from this server's own disk, in the layout that K3s' install script expects of INSTALL_K3S_ARTIFACT_URL. Public files:
@@ -29,8 +26,7 @@ export function assetRoutes(mirror: Pick<Mirror, 'file'>, patience = usualPatien
     const part = c.req.header('if-range')
     if ((part !== undefined && part !== etag) || !oneRange.test(c.req.header('range') ?? ''))
       c.req.raw.headers.delete('range')
-    const { outgoing } = (c.env ?? {}) as Partial<HttpBindings>
-    outgoing?.setTimeout(patience, () => outgoing.destroy())
+    cutIfStalled(c, patience)
     const answer = await serveStatic({ path: found.path })(c, async () => {})
     if (!answer) throw new AppError('not_found')
     return answer

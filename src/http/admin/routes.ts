@@ -1,6 +1,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import { type AdminTokens, adminTokens } from '../../services/check-admin-token.ts'
 import type { Context } from '../../services/context.ts'
+import { cutIfStalled } from '../stalled.ts'
 import { auditRoutes } from './audit.ts'
 import { clusterOutputRoutes } from './cluster-outputs.ts'
 import { clusterUpgradeRoutes } from './cluster-upgrade.ts'
@@ -51,6 +52,7 @@ export function adminRoutes(context: Context, tokens: AdminTokens = adminTokens(
   // Written once: it is long, anybody may ask for it, and each who is slow to read would hold a copy of his own.
   let document: Uint8Array<ArrayBuffer> | undefined
   app.get('/api/openapi.json', (c) => {
+    cutIfStalled(c)
     document ??= new TextEncoder().encode(JSON.stringify(openApiDocument(app)))
     return c.body(document, 200, { 'Content-Type': 'application/json', 'Content-Length': String(document.byteLength) })
   })
