@@ -36,8 +36,7 @@ export async function startRealServer(root: string, home: string): Promise<RealS
     stdio: ['ignore', 'inherit', 'pipe'],
     env: withoutOurs(env),
   })
-  follow(root, child)
-  const lost = endOf(child)
+  const lost = endOf(child, follow(root, child))
   const url = 'https://127.0.0.1:6443'
   const ready = async () => {
     while (!(await isUp(url))) await sleep(200)
@@ -56,17 +55,23 @@ const points: readonly (readonly [RegExp, string])[] = [
   [/msg="Polling for API server readiness/, 'listening'],
 ]
 
-/** Passes its log on, and marks the points; where one is held, the program stands still a moment after it. */
-function follow(root: string, child: ChildProcess): void {
+/**
+ * Passes its log on, and marks the points; where one is held, the program stands still a moment after it.
+ * @returns why it ended, as it said
+ */
+function follow(root: string, child: ChildProcess): () => string | undefined {
   const reached = new Set<string>()
+  let why: string | undefined
   createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', (line) => {
     console.error(line)
+    why = / level=fatal msg="(.*)"$/.exec(line)?.[1] ?? why
     const [, step] = points.find(([words, name]) => !reached.has(name) && words.test(line)) ?? []
     if (!step) return
     reached.add(step)
     child.kill('SIGSTOP')
     void reach(root, step).then(() => child.kill('SIGCONT'))
   })
+  return () => why
 }
 
 /** Any other command of the real program, instead of us. Its kubectl goes by its own name. @returns its exit code */
@@ -82,10 +87,11 @@ function withoutOurs({ LD_LIBRARY_PATH: _, ...env }: NodeJS.ProcessEnv): NodeJS.
   return env
 }
 
-const endOf = (child: ChildProcess) =>
+// Our word is the last one, so it says what the program said.
+const endOf = (child: ChildProcess, why: () => string | undefined) =>
   new Promise<Error>((done) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => child.kill(signal))
-    child.once('exit', (code, signal) => done(new Error(`the real server ended (${code ?? signal})`)))
+    child.once('close', (code, signal) => done(new Error(why() ?? `the real server ended (${code ?? signal})`)))
   })
 
 /** Its supervisor lets nodes in once its own API is there. */
