@@ -25,15 +25,16 @@ const lab = await Lab.open(await mkdtemp('/var/tmp/rollcall-clusters-'), cache)
 const world = await makeWorld(lab)
 console.log(`clusters: ready after ${seconds(start)}`)
 
+// The longest ones first: at the end nobody waits for one of them alone.
 const all: Case[] = [
-  ...singleCases(world),
-  ...managedCases(world),
-  ...externalCases(world),
-  ...etcdCases(world),
   ...agentCases(world),
   ...serverCases(world),
+  ...externalCases(world),
+  ...managedCases(world),
+  ...etcdCases(world),
   ...takeoverCases(world),
   ...faultCases(world),
+  ...singleCases(world),
 ]
 const isChosen = ({ name }: Case) => words.length === 0 || words.some((word) => name.includes(word))
 const atOnce = Number(process.env.ROLLCALL_CLUSTERS_AT_ONCE ?? 3)
