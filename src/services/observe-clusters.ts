@@ -12,8 +12,8 @@ import { noteTroubles } from './note-trouble.ts'
 import { recordNodes } from './record-nodes.ts'
 
 /**
- * Seconds. What the roll shows of a cluster is 30 s old at most: the quiet period, the second between passes (observer.ts), and a pass twice, the one
- * under way when its time comes and its own, which take a tenth of a second each for 1,000 clusters.
+ * Seconds. What the roll shows of a cluster is 30 s old at most: the quiet period, the second from pass to pass (observer.ts), and its own pass, which takes a tenth
+ * of a second for 1,000 clusters and has one.
  */
 const periods = { busy: 5, quiet: 28 } as const
 /** Seconds until a table that was tampered with is looked at again, and one that somebody holds: at first, and at most. */

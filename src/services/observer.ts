@@ -2,7 +2,7 @@ import type { Context } from './context.ts'
 import { clusterObserver } from './observe-clusters.ts'
 import { type Running, startRounds } from './rounds.ts'
 
-/** Milliseconds between passes, and after one that failed. */
+/** Milliseconds from the beginning of a pass to that of the next one, and after one that failed. */
 const pause = { usual: 1_000, failed: 5_000 } as const
 
 /**
@@ -15,12 +15,13 @@ export function startObserver(context: Context): Running {
   const pass = clusterObserver(context, managed.observer)
   let failed = false
   const round = async (): Promise<number> => {
+    const begun = performance.now()
     try {
       await managed.ready()
       const more = await pass()
       if (failed) context.log.info('clusters are observed again')
       failed = false
-      return more ? 0 : pause.usual
+      return more ? 0 : Math.max(0, pause.usual - (performance.now() - begun))
     } catch (error) {
       const { code, message } = error as { code?: string; message: string }
       if (!failed) context.log.warn({ err: { code, message } }, 'clusters could not be observed')
