@@ -4,6 +4,7 @@ import { suite } from '../suite.ts'
 
 const test = suite('batch')
 const isolate = () => true
+const turn = () => new Promise((done) => setTimeout(done, 5))
 
 const doubling = (runs: number[][]) => async (items: readonly number[]) => {
   runs.push([...items])
@@ -32,6 +33,24 @@ test('calls of one turn share a run, later ones gather while runs are in flight'
     [1, 2, 3],
     [4, 5],
   ])
+})
+
+test('runs that must be apart leave a lone call alone, and gather what comes meanwhile', async () => {
+  const starts: number[] = []
+  const runs: number[][] = []
+  const run = (items: readonly number[]) => {
+    starts.push(performance.now())
+    runs.push([...items])
+    return Promise.resolve(items.map((n) => n * 2))
+  }
+  const call = batcher({ max: 8, inFlight: 2, apart: 200, run, isolate })
+  const asked = performance.now()
+  assert.is(await call(1), 2)
+  assert.ok(performance.now() - asked < 200, 'nothing ran before it')
+  assert.equal(await Promise.all([call(2), turn().then(() => call(3)), turn().then(() => call(4))]), [4, 6, 8])
+  assert.equal(runs, [[1], [2, 3, 4]])
+  // Timers may fire a fraction early.
+  assert.ok((starts[1] as number) - (starts[0] as number) > 198)
 })
 
 test('two items with one key never share a run', async () => {
