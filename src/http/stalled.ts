@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { Context } from 'hono'
 
-/** Milliseconds in which a client must have taken something of a long answer. */
+/** Milliseconds in which a client must have taken something of a long answer; Node may wait for twice as long, since writes under way count as progress. */
 export const usualPatience = 120_000
 
 /** Ends a connection whose client takes nothing of its answer any more: what is kept for it would be kept for ever. */
