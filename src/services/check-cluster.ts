@@ -30,7 +30,6 @@ export async function checkCluster({ db, managed }: Deps, spec: ClusterSpec, bef
     ...checkAccess(spec),
     ...checkDatastore(spec.datastore),
     ...managedErrors(spec, managed),
-    ...meetingPointErrors(spec),
     ...checkSettings(spec.settings),
     ...(spec.registries === undefined ? [] : checkRegistries(spec.registries)),
     ...(await versionErrors(db, spec)),
@@ -65,12 +64,6 @@ function rancherErrors({ rancher, version, settings }: ClusterSpec): FieldError[
   if (rancher?.install)
     return [...checkRancherInstall(rancher.install, version), ...(settings[helmOff] === true ? [noHelm] : [])]
   return rancher?.import ? checkRancherImport(rancher.import) : []
-}
-
-// Further servers of an embedded etcd join through it; those of other kinds meet in their datastore.
-function meetingPointErrors({ datastore, api_endpoint }: ClusterSpec): FieldError[] {
-  if (datastore.kind !== 'embedded-etcd' || api_endpoint !== undefined) return []
-  return [{ path: 'api_endpoint', reason: 'embedded-etcd needs it: servers after the first join through it' }]
 }
 
 function endpointErrors(endpoint: string | undefined): readonly FieldError[] {

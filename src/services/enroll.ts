@@ -5,7 +5,7 @@ import { type Claim, parseClaim } from '../identity/claim.ts'
 import { type Age, checkNonce } from '../identity/nonce.ts'
 import { admit } from '../roll/admission.ts'
 import { type ClaimLookup, type ClaimRow, type NewEnrollment, selectClaims, writeEnrollments } from '../store/enroll.ts'
-import { wasLastServer } from '../store/last-server.ts'
+import { hasServerBeside, wasLastServer } from '../store/last-server.ts'
 import { batcher } from './batch.ts'
 import { type ClaimParts, type ClusterParts, claimParts } from './claim-parts.ts'
 import type { Composer } from './compose-document.ts'
@@ -67,7 +67,14 @@ export function enroller(deps: EnrollDeps): (raw: Uint8Array) => Promise<EnrollA
     if (row && isRetry(deps, row)) return retry(deps, row)
     if (age === 'stale') throw new AppError('nonce_expired')
     const proof = await proveClaim(claim, row, prove)
-    return accept({ deps, parts, write }, claim, row as ClaimRow, proof)
+    try {
+      return await accept({ deps, parts, write }, claim, row as ClaimRow, proof)
+    } catch (error) {
+      // A device that sent its claim twice before it was answered: the second one to be written is a retry.
+      const again = isReplay(error) ? await select(lookup(claim)) : undefined
+      if (again && isRetry(deps, again)) return retry(deps, again)
+      throw error
+    }
   }
 }
 
@@ -118,6 +125,7 @@ async function accept({ deps, parts, write }: Desk, claim: Claim, row: ClaimRow,
   // Its placement was refused, unless its profile became a server's since.
   if (role === 'server' && !cluster.takesServers)
     throw new AppError('state_conflict', { detail: 'Rollcall did not make the cluster: it adds no servers to it' })
+  if (role === 'server' && cluster.apiEndpoint === null) await checkMeetingPoint(deps, row, cluster)
   if (row.nonce_used) throw replayed()
   const resets = role === 'server' && (await startsOver(deps, row, cluster))
   const { enrollment, answer } = mintEnrollment(deps, { claim, row, proof, role, profile, cluster, resets })
@@ -126,11 +134,21 @@ async function accept({ deps, parts, write }: Desk, claim: Claim, row: ClaimRow,
   return answer
 }
 
+/** Further servers of an embedded etcd join through the cluster's endpoint; those of other kinds meet in their datastore. */
+async function checkMeetingPoint({ sql }: EnrollDeps, row: ClaimRow, { id, datastore }: ClusterParts): Promise<void> {
+  if (datastore.kind !== 'embedded-etcd' || !(await hasServerBeside(sql, id, row.device_id))) return
+  throw new AppError('state_conflict', {
+    detail: 'the cluster has a server, and no api_endpoint for others to join through',
+  })
+}
+
 /** Whether a server comes back without what its cluster was kept in: the only one on SQLite, the last one of an embedded etcd. */
 async function startsOver({ sql }: EnrollDeps, row: ClaimRow, { id, datastore }: ClusterParts): Promise<boolean> {
   if (datastore.kind === 'embedded-etcd') return wasLastServer(sql, id, row.device_id)
   return row.sole_server === row.device_id
 }
+
+const isReplay = (error: unknown) => error instanceof AppError && error.code === 'claim_replayed'
 
 const replayed = (cause?: unknown) =>
   new AppError('claim_replayed', { detail: 'the nonce was used already: get another one', cause })

@@ -11,3 +11,11 @@ export async function wasLastServer(sql: Sql, clusterId: string, deviceId: strin
     from enrollments where cluster_id = ${clusterId} and role = 'server' and redeemed_at is not null`
   return row?.last ?? false
 }
+
+/** Whether another device is a server of a cluster, or was given a document to become one. */
+export async function hasServerBeside(sql: Sql, clusterId: string, deviceId: string): Promise<boolean> {
+  const rows = await sql`
+    select 1 from enrollments
+    where cluster_id = ${clusterId} and role = 'server' and device_id <> ${deviceId} and ended_at is null limit 1`
+  return rows.length > 0
+}

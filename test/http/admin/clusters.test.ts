@@ -45,8 +45,6 @@ test('422: a datastore that its kind or this server cannot have', async () => {
     const answer = await desk.call('POST', '/clusters', clusterInput('x', { datastore: { kind } }))
     assert.equal(paths(answer), [path], kind)
   }
-  const etcd = { datastore: { kind: 'embedded-etcd' }, api_endpoint: undefined }
-  assert.equal(paths(await desk.call('POST', '/clusters', clusterInput('x', etcd))), ['api_endpoint'])
   const sqlite = await desk.call('POST', '/clusters', clusterInput('x', { datastore: { kind: 'sqlite', endpoint } }))
   assert.equal(paths(sqlite), ['datastore.endpoint'])
   const postgres = await desk.call('POST', '/clusters', clusterInput('x', { datastore: { kind: 'postgres' } }))

@@ -66,6 +66,15 @@ test('answers the byte-identical retry with the same bytes for 120 s, from one e
   assert.is((await problemOf(await desk.claim(claim))).code, 'claim_replayed')
 })
 
+test('answers twenty of one claim that come at once alike', async () => {
+  const { device, id } = await newDevice()
+  const claim = device.claim(await desk.nonce())
+  const answers = await Promise.all(Array.from({ length: 20 }, () => desk.claim(claim)))
+  assert.equal([...new Set(answers.map(({ status }) => status))], [200])
+  assert.is(new Set(await Promise.all(answers.map((answer) => answer.text()))).size, 1)
+  assert.is((await live(id)).length, 1)
+})
+
 test("keeps the node's script once for all devices, beside what is each one's own", async () => {
   const boxes = await Promise.all(Array.from({ length: 5 }, () => newDevice()))
   const claims = await Promise.all(boxes.map(async ({ device }) => device.claim(await desk.nonce())))

@@ -87,6 +87,22 @@ test('lets an agent that had joined claim again, whatever its policy says: it jo
   for (const device of [strict, agent, stranger]) assert.is((await desk.enrol(device)).status, 409)
 })
 
+test('409 for a second server of an embedded etcd without api_endpoint: it has nowhere to join', async () => {
+  const profileId = await addProfile(desk.world, { name: 'lone', role: 'server', reenroll: 'always' })
+  const datastore = { kind: 'embedded-etcd' } as const
+  const lone = await addCluster(desk.world, { name: 'site-d', datastore, apiEndpoint: null })
+  const [first, second] = [new FakeDevice('LONE-1'), new FakeDevice('LONE-2')] as const
+  for (const box of [first, second]) await addDevice(desk.world, box, { profile: profileId, cluster: lone })
+  for (const box of [first, first]) assert.is((await desk.enrol(box)).status, 200)
+  const refused = await problemOf(await desk.enrol(second))
+  assert.equal([refused.status, refused.code], [409, 'state_conflict'])
+  await desk.world.db
+    .update(clusters)
+    .set({ apiEndpoint: 'https://k3s.example:6443', version: 2 })
+    .where(eq(clusters.id, lone))
+  assert.is((await desk.enrol(second)).status, 200)
+})
+
 test('with embedded etcd the last server does so, and none that leaves another behind', async () => {
   const profileId = await addProfile(desk.world, { name: 'etcd', role: 'server', reenroll: 'always' })
   const datastore = { kind: 'embedded-etcd' } as const
