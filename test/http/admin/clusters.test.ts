@@ -39,6 +39,11 @@ test('422: no hashes on record, unless allow_unpinned', async () => {
   assert.is((await desk.call('POST', '/clusters', clusterInput('pinned', { allow_unpinned: false }))).status, 201)
 })
 
+test('201: an embedded etcd of one server needs no api_endpoint', async () => {
+  const etcd = { datastore: { kind: 'embedded-etcd' }, api_endpoint: undefined }
+  assert.is((await desk.call('POST', '/clusters', clusterInput('alone', etcd))).status, 201)
+})
+
 test('422: a datastore that its kind or this server cannot have', async () => {
   const missing = { managed: 'datastore.kind', mysql: 'datastore.endpoint', etcd: 'datastore.endpoint' }
   for (const [kind, path] of Object.entries(missing)) {
