@@ -13,7 +13,7 @@ const absolute = /^https?:\/\/[^\\?]*(?:\?|$)/
 /**
  * Refuses requests whose Host is missing, no host, or not the only one, as RFC 9112 §3.2 has it, and those whose target is no path: 400 on every way
  * that may come after. No answer names a Host (PROTOCOL.md, "Listeners"), but the framework makes a URL of it, fails on names that only look like
- * one (`xn--a`, `1.2.3.999`), and refuses HTTP/1.0's leave to send none, with which load balancers ask for health. So whatever is not plain is put
+ * one (`1.2.3.999`, before Node 24 `xn--a`), and refuses HTTP/1.0's leave to send none, with which load balancers ask for health. So whatever is not plain is put
  * aside before that.
  */
 export function hostCheck(): Shortcut {

@@ -46,6 +46,15 @@ async function asked(
 // The first is answered before router and middlewares, the second is not, the others are refusals of their own.
 const ways = ['/v1/challenge', '/v1/challenge?', '/healthz', '/nowhere', '/api/v1/devices']
 
+test('is taken or refused alike on every way where it is a name that not every Node can decode', async () => {
+  // It may stand in a URL in Node 24; before, no URL can be made of it.
+  const taken = URL.canParse('https://xn--a/')
+  for (const path of ways.slice(0, 3)) {
+    const { status, code } = await asked(path, 'Host: xn--a\r\n')
+    assert.equal([path, status, code], taken ? [path, 200, undefined] : [path, 400, 'request_invalid'])
+  }
+})
+
 for (const [what, headers] of [
   ['empty', 'Host: \r\n'],
   ['two words', 'Host: a b\r\n'],
@@ -55,7 +64,6 @@ for (const [what, headers] of [
   ['a port that cannot be', 'Host: a:70000\r\n'],
   ['half an address', 'Host: [::1\r\n'],
   ['not ASCII', 'Host: ä\r\n'],
-  ['a name that cannot be decoded', 'Host: xn--a\r\n'],
   ['no address though it looks like one', 'Host: 1.2.3.999\r\n'],
   ['endless', `Host: ${'a'.repeat(8_000)}\r\n`],
   ['given twice', 'Host: a\r\nHost: b\r\n'],
