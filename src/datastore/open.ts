@@ -14,7 +14,7 @@ import { settled } from './race.ts'
 import { readApart } from './read-apart.ts'
 import { readBootstrap } from './read-bootstrap.ts'
 import { declareSchema, purgeSchema } from './schemas.ts'
-import { convictStuckReads } from './stuck-reads.ts'
+import { endStuckReads } from './stuck-reads.ts'
 import { unblocked } from './unblock.ts'
 import { managedWarnings } from './warnings.ts'
 
@@ -50,7 +50,7 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
   const observing = {
     connect: () => connectObserver(server, passwords.observer),
     onStuck: async (pid: number | undefined) => {
-      const running = await settled(() => convictStuckReads(sql, longestRead))
+      const running = await settled(() => endStuckReads(sql, longestRead))
       return pid !== undefined && running.includes(pid)
     },
   }

@@ -1,32 +1,21 @@
 import type { Sql } from 'postgres'
 import { observerRole } from '../k3s/datastore-names.ts'
 
+/** Seconds for a Postgres that stood still as a whole to end what it had begun, before anything is said of a read. */
+const grace = 1
+
 /**
  * Ends sessions of the observer that run for longer than any read may: hostile code can catch a cancelled statement and switch timeouts off,
  * but not this. Needed only where the guard failed, so nothing does it without cause.
  * @param sql our own role in the clusters' database
  * @param seconds that a read may take
- */
-export async function endStuckReads(sql: Sql, seconds: number): Promise<void> {
-  // Postgres lets a role end another's session only as a member of it.
-  await sql.unsafe(`grant ${observerRole} to current_user`)
-  await sql`
-    select pg_terminate_backend(pid) from pg_stat_activity
-    where usename = ${observerRole} and xact_start < clock_timestamp() - make_interval(secs => ${seconds})`
-}
-
-/** Seconds for a Postgres that stood still as a whole to end what it had begun, before anything is said of a read. */
-const grace = 1
-
-/**
- * Ends them, and tells of them.
  * @returns their processes: what Postgres itself says of a read that did not end
  */
-export async function convictStuckReads(sql: Sql, seconds: number): Promise<number[]> {
-  // What a session does shows to a member of its role.
+export async function endStuckReads(sql: Sql, seconds: number): Promise<number[]> {
+  // What a session does shows to a member of its role, who alone may end it.
   await sql.unsafe(`grant ${observerRole} to current_user; select pg_sleep(${grace})`)
-  const running = await sql<{ pid: number }[]>`
-    select pid from pg_stat_activity where usename = ${observerRole} and xact_start < clock_timestamp() - make_interval(secs => ${seconds})`
-  if (running.length > 0) await endStuckReads(sql, seconds)
-  return running.map(({ pid }) => pid)
+  const ended = await sql<{ pid: number }[]>`
+    select pid, pg_terminate_backend(pid) from pg_stat_activity
+    where usename = ${observerRole} and xact_start < clock_timestamp() - make_interval(secs => ${seconds})`
+  return ended.map(({ pid }) => pid)
 }

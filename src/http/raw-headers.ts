@@ -13,8 +13,10 @@ export function linesOf(rawHeaders: readonly string[], name: string): string[] {
   return values
 }
 
-/** Whether a request announces content (RFC 9112 §6.3). */
-export function hasContent(rawHeaders: readonly string[]): boolean {
-  if (linesOf(rawHeaders, 'transfer-encoding').length > 0) return true
-  return linesOf(rawHeaders, 'content-length').some((length) => !/^0+$/.test(length))
+/**
+ * Whether a request announces content (RFC 9112 §6.3).
+ * @param header its value, of a name in lower case; Node lets in no second Content-Length
+ */
+export function hasContent(header: (name: string) => string | undefined): boolean {
+  return header('transfer-encoding') !== undefined || !/^0+$/.test(header('content-length') ?? '0')
 }

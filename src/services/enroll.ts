@@ -70,8 +70,8 @@ export function enroller(deps: EnrollDeps): (raw: Uint8Array) => Promise<EnrollA
     try {
       return await accept({ deps, parts, write }, claim, row as ClaimRow, proof)
     } catch (error) {
-      // A device that sent its claim twice before it was answered: the second one to be written is a retry.
-      const again = isReplay(error) ? await select(lookup(claim)) : undefined
+      // A device that sent its claim twice before it was answered: the second one to be written is a retry. What was used before we looked is none.
+      const again = isReplay(error) && !row?.nonce_used ? await select(lookup(claim)) : undefined
       if (again && isRetry(deps, again)) return retry(deps, again)
       throw error
     }

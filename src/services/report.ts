@@ -13,7 +13,7 @@ export const reportCap = 2_000
 
 /**
  * The most reports that share a statement, the most statements at a time, and milliseconds between two. Fifty boxes at first boot post some 200 reports a
- * second, which each brought a statement of its own; two that share one cost half of it in node, and three quarters in Postgres. A report that none came
+ * second, which each brought a statement of its own; shared by two, one costs a third less in node a report, and a sixth less in Postgres. A report that none came
  * just before waits for nothing.
  */
 const storm = { max: 256, inFlight: 2, apart: 10 } as const

@@ -291,7 +291,7 @@ for (const major of majors) {
       fetch_types: false,
       onnotice: () => {},
     })
-    const ended: Promise<void>[] = []
+    const ended: Promise<unknown>[] = []
     const one = clusters.observer({ patience: 4_000, onStuck: () => ended.push(endStuckReads(own, 3)) })
     try {
       await unchecked(one, mallory)

@@ -77,9 +77,7 @@ for (const major of majors) {
       await new Promise<void>((done) => release.push(done))
     })
     while (release.length === 0) await new Promise((done) => setTimeout(done, 10))
-    const begun = Date.now()
     assert.equal(said(await readAll()), ['of 0', 'late', 'of 2', 'of 3', 'of 4'])
-    assert.ok(Date.now() - begun < 3_000)
     release[0]?.()
     await held
   })

@@ -4,7 +4,7 @@ import { connect } from '../../src/datastore/connect.ts'
 import { readKine } from '../../src/datastore/guard.ts'
 import type { ManagedDatastore } from '../../src/datastore/managed.ts'
 import { connectObserver, openObserver } from '../../src/datastore/observer.ts'
-import { convictStuckReads } from '../../src/datastore/stuck-reads.ts'
+import { endStuckReads } from '../../src/datastore/stuck-reads.ts'
 import { clustersDatabase, observerRole, sharedLoginPassword } from '../../src/k3s/datastore-names.ts'
 import { askManaged } from '../../src/services/ask-managed.ts'
 import { type SilentProxy, silentProxy } from '../fakes/silent-proxy.ts'
@@ -53,7 +53,7 @@ function observing(own = through) {
     connect: () => connectObserver({ url: through, connection: {} }, sharedLoginPassword(key, observerRole)),
     sessions: 1,
     patience: 4_000,
-    onStuck: async (pid) => (await convictStuckReads(sql, 2)).includes(pid as number),
+    onStuck: async (pid) => (await endStuckReads(sql, 2)).includes(pid as number),
   })
   closed.push(observer.close, () => sql.end({ timeout: 0 }))
   return observer

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import type { TaskPolls, Wait } from '../../services/poll-tasks.ts'
 import { accountFor, type Edge } from '../edge.ts'
-import { hasContent } from '../raw-headers.ts'
+import { hasContent, linesOf } from '../raw-headers.ts'
 import type { Shortcut } from '../shortcut.ts'
 import { credentialIn } from './node-credential.ts'
 import { taskAnswer, taskWait } from './tasks.ts'
@@ -19,7 +19,8 @@ export function pollShortcut({ polls, ...edge }: { polls: Pick<TaskPolls, 'poll'
   return (incoming, outgoing, pass) => {
     const url = incoming.method === 'GET' ? form.exec(incoming.url ?? '') : null
     const [credential, wait] = url ? [credentialIn(incoming.rawHeaders), taskWait(url[1])] : []
-    if (!credential || wait === undefined || hasContent(incoming.rawHeaders) || edge.draining()) return false
+    if (!credential || wait === undefined || edge.draining()) return false
+    if (hasContent((name) => linesOf(incoming.rawHeaders, name)[0])) return false
     const started = performance.now()
     polls.poll(credential, wait).then((found) => serve(edge, outgoing, started, found), pass)
     return true

@@ -1,9 +1,10 @@
-import { type Context, Hono } from 'hono'
+import { Hono } from 'hono'
 import { AppError } from '../../errors.ts'
 import { readTaskResults } from '../../roll/task-result.ts'
 import type { NodeCredentials } from '../../services/node-credential.ts'
 import type { TaskPolls, Wait } from '../../services/poll-tasks.ts'
 import { readBody } from '../body.ts'
+import { hasContent } from '../raw-headers.ts'
 import { nodeCredential } from './node-credential.ts'
 
 export type TaskDeps = {
@@ -24,7 +25,8 @@ export const taskRoutes = ({ polls, nodes, acknowledge, now }: TaskDeps) =>
   new Hono()
     .get('/v1/tasks', async (c) => {
       const credential = nodeCredential(c)
-      if (announcesContent(c)) {
+      // It means nothing (RFC 9110 §9.3.1), nobody reads it while a poll is held, and what fills the socket hides its client's going.
+      if (hasContent((name) => c.req.header(name))) {
         await nodes.check(credential)
         throw new AppError('request_invalid', { detail: 'a poll has no body' })
       }
@@ -52,10 +54,6 @@ export const taskRoutes = ({ polls, nodes, acknowledge, now }: TaskDeps) =>
       await acknowledge(clusterId, results)
       return c.body(null, 204)
     })
-
-// Content of a GET means nothing (RFC 9110 §9.3.1). Nobody reads it while a poll is held, and what fills the socket hides its client's going.
-const announcesContent = (c: Context) =>
-  c.req.header('transfer-encoding') !== undefined || Number(c.req.header('content-length') ?? 0) !== 0
 
 /** What a poll is answered with in the end. */
 export type TaskAnswer = { status: 200 | 204; headers: Record<string, string>; body: string | null }
