@@ -1,5 +1,5 @@
 // The observer as `serve` runs it, compiled, on a database that the benchmark made. What it needs comes as one JSON line on standard input, since it holds a
-// password; it starts with the second line, and stops with the third.
+// password; it starts with the second line, stops with the third, and its process ends with standard input.
 import { randomBytes } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { keepHeapSmall } from '../../dist/cli/heap.js'
@@ -35,4 +35,5 @@ const observer = startObserver({
 })
 await lines.next()
 await observer.stop()
+await lines.next()
 process.exit(0)

@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import postgres from 'postgres'
 import type { Vault } from '../../src/store/vault.ts'
 import { key, makeObserved, type Size } from './observed-clusters.ts'
 import { cpuOf, cpuOfFamily, memoryOf } from './process-cost.ts'
-import type { Postgres } from './programs.ts'
-import { asking } from './roll.ts'
+import type { Connection, Postgres } from './programs.ts'
 
 type Deps = {
   postgres: Postgres
@@ -21,10 +21,13 @@ type Deps = {
 /** Shares of one core, in per cent. */
 type Shares = { node: number; postgres: number }
 
-/** What it costs to observe clusters whose kubelets renew their Leases every ten seconds meanwhile, and how old what is shown gets. */
+/**
+ * What it costs to observe clusters whose kubelets renew their Leases every ten seconds meanwhile, and how old what is shown gets. What PostgreSQL
+ * does for the kubelets alone, autovacuum above all, is measured before and after.
+ */
 export async function observing(deps: Deps, size: Size, seconds: number): Promise<void> {
-  const { postgres, sealing, vault, say, progress } = deps
-  const made = await makeObserved(postgres.connection, size, vault, progress)
+  const { sealing, vault, say, progress } = deps
+  const made = await makeObserved(deps.postgres.connection, size, vault, progress)
   const child = start({
     connection: made.connection,
     sealing: sealing.toString('base64'),
@@ -32,33 +35,39 @@ export async function observing(deps: Deps, size: Size, seconds: number): Promis
   })
   await once(createInterface({ input: child.stdout as NodeJS.ReadableStream }), 'line')
   const kubelets = renewing(made.renew, size.clusters)
-  const measured = async () => shares(child.pid as number, postgres.pid(), made.writer, seconds)
+  const watch = watching(made.connection)
+  const apart = [made.writer, await watch.pid()]
+  const measured = () => shares(child.pid as number, deps.postgres.pid(), apart, seconds)
   try {
-    await sleep(5_000)
-    const before = { memory: memoryOf(child.pid as number).now, shares: await measured() }
+    // Until autovacuum, which comes for what the kubelets write, has found its pace.
+    await sleep(seconds * 1_000)
+    const memory = memoryOf(child.pid as number).now
+    const before = await measured()
     progress('without the observer')
     child.stdin?.write('\n')
     await sleep(40_000)
     progress('all looked at once')
-    const ages: number[] = []
-    const watch = setInterval(() => void oldest(made.connection).then((age) => ages.push(age)), 2_000)
+    watch.begin()
     const during = await measured()
-    clearInterval(watch)
-    const memory = {
-      node: memoryOf(child.pid as number).now - before.memory,
-      postgres: await backends(made.connection),
-    }
-    const cost = { node: during.node - before.shares.node, postgres: during.postgres - before.shares.postgres }
+    const ages = watch.end()
+    const sessions = await watch.sessions()
+    const more = memoryOf(child.pid as number).now - memory
+    child.stdin?.write('\n')
+    const after = await measured()
+    progress('and without it again')
+    const cost = (of: keyof Shares) => during[of] - (before[of] + after[of]) / 2
     say(
-      `Observing ${size.clusters} clusters × ${size.nodes} Nodes, whose Leases are renewed every 10 s, for ${seconds} s: node ${cost.node.toFixed(1)} % and ` +
-        `PostgreSQL ${cost.postgres.toFixed(1)} % of a core (target: together < 10 %); what is shown is at most ${Math.max(...ages)} s old (target ≤ 30 s); ` +
-        `memory: node ${memory.node} MB, the observer's sessions in PostgreSQL ${memory.postgres} MB (target: together < 60 MB more). ` +
+      `Observing ${size.clusters} clusters × ${size.nodes} Nodes, whose Leases are renewed every 10 s, for ${seconds} s: node ${cost('node').toFixed(1)} % and ` +
+        `PostgreSQL ${cost('postgres').toFixed(1)} % of a core (target: together < 10 %; PostgreSQL without the observer, before and after: ` +
+        `${before.postgres.toFixed(1)} and ${after.postgres.toFixed(1)} %); what is shown is at most ${Math.max(...ages)} s old (target ≤ 30 s); ` +
+        `memory: node ${more} MB, the observer's sessions in PostgreSQL ${sessions} MB (target: together < 60 MB more). ` +
         `Renewals written: ${kubelets.written()}.`,
     )
   } finally {
     await kubelets.stop()
-    child.stdin?.end('\n')
+    child.stdin?.end()
     await once(child, 'exit')
+    await watch.close()
     await made.close()
   }
 }
@@ -93,9 +102,13 @@ function renewing(renew: (cluster: number) => Promise<void>, clusters: number) {
   }
 }
 
-/** PostgreSQL's without the session that plays the kubelets. */
-async function shares(node: number, postmaster: number, writer: number, seconds: number): Promise<Shares> {
-  const now = () => ({ at: performance.now(), node: cpuOf(node), postgres: cpuOfFamily(postmaster) - cpuOf(writer) })
+/** PostgreSQL's without the sessions that play the kubelets and that watch. */
+async function shares(node: number, postmaster: number, apart: readonly number[], seconds: number): Promise<Shares> {
+  const now = () => ({
+    at: performance.now(),
+    node: cpuOf(node),
+    postgres: apart.reduce((sum, pid) => sum - cpuOf(pid), cpuOfFamily(postmaster)),
+  })
   const before = now()
   await sleep(seconds * 1_000)
   const after = now()
@@ -103,19 +116,35 @@ async function shares(node: number, postmaster: number, writer: number, seconds:
   return { node: share(after.node - before.node), postgres: share(after.postgres - before.postgres) }
 }
 
-const oldest = (connection: Parameters<typeof asking>[0]): Promise<number> =>
-  asking(connection, async (sql) => {
+/** Looks, in one session of its own, how old what the roll shows is, and how large the observer's sessions are. */
+function watching(connection: Connection) {
+  const sql = postgres('postgres://localhost', { ...connection, max: 1, onnotice: () => {}, fetch_types: false })
+  const ages: number[] = []
+  let timer: NodeJS.Timeout | undefined
+  const oldest = async () => {
     const [row] = await sql`select extract(epoch from now() - min(observed_at))::int as age from clusters`
-    return row?.age ?? Number.NaN
-  })
+    ages.push(row?.age ?? Number.NaN)
+  }
+  return {
+    pid: async () => ((await sql`select pg_backend_pid() as pid`)[0] as { pid: number }).pid,
+    begin: () => {
+      timer = setInterval(() => void oldest(), 2_000)
+    },
+    /** @returns ages in seconds */
+    end: () => {
+      clearInterval(timer)
+      return ages
+    },
+    /** Private memory, MB */
+    sessions: async () => {
+      const rows = await sql<{ pid: number }[]>`select pid from pg_stat_activity where usename = 'rollcall_observer'`
+      return Math.round(rows.reduce((sum, { pid }) => sum + privateKilobytes(pid), 0) / 1024)
+    },
+    close: () => sql.end(),
+  }
+}
 
-/** Private memory of the observer's sessions, MB. */
-const backends = (connection: Parameters<typeof asking>[0]): Promise<number> =>
-  asking(connection, async (sql) => {
-    const rows = await sql<{ pid: number }[]>`select pid from pg_stat_activity where usename = 'rollcall_observer'`
-    const kilobytes = rows.map(({ pid }) => {
-      const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
-      return [...text.matchAll(/^Private_\w+:\s+(\d+) kB/gm)].reduce((sum, [, kb]) => sum + Number(kb), 0)
-    })
-    return Math.round(kilobytes.reduce((sum, kb) => sum + kb, 0) / 1024)
-  })
+function privateKilobytes(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
+  return [...text.matchAll(/^Private_\w+:\s+(\d+) kB/gm)].reduce((sum, [, kb]) => sum + Number(kb), 0)
+}
