@@ -85,7 +85,10 @@ export async function throwawayPostgres(
   const extra = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', ...settings }
   put('rollcall.crt', await makeLeaf(ca, tlsKey, ['localhost', '127.0.0.1', ...names], now))
   put('rollcall.key', tlsKey)
-  put('postgresql.conf', postgresqlConf({ listen: '127.0.0.1,127.0.0.2', port, sockets: place.sockets, extra }))
+  put(
+    'postgresql.conf',
+    postgresqlConf({ listen: '127.0.0.1,127.0.0.2', port, sockets: place.sockets, memory: 0, extra }),
+  )
   put('pg_hba.conf', openToAll)
   let postmaster = await startPostmaster(place, program, account)
 

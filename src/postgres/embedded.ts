@@ -1,5 +1,6 @@
 import { readFileSync, realpathSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import type postgres from 'postgres'
 import { type Account, chooseAccount } from './account.ts'
@@ -169,8 +170,9 @@ async function startOnPort(
 ): Promise<Postmaster> {
   for (let attempt = 1; ; attempt++) {
     const port = options.port || (await freePort())
-    const settings = { listen: options.listen, port, sockets: place.sockets, extra: options.settings ?? {} }
-    writeWhole(join(place.data, 'postgresql.conf'), postgresqlConf(settings), { account })
+    const { listen, settings: extra = {} } = options
+    const conf = postgresqlConf({ listen, port, sockets: place.sockets, memory: memoryHere(), extra })
+    writeWhole(join(place.data, 'postgresql.conf'), conf, { account })
     writeWhole(join(place.data, 'pg_hba.conf'), hbaConf(options.door), { account })
     try {
       return await startPostmaster(place, program, account)
@@ -181,6 +183,9 @@ async function startOnPort(
     }
   }
 }
+
+// 0 where the operating system does not say what it allows.
+const memoryHere = (): number => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
 
 // Whoever started it before may not have known yet: only its next start opens the door.
 function sayIfClosed({ door, say }: EmbeddedOptions, place: Place): void {

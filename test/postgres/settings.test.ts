@@ -5,7 +5,13 @@ import { suite } from '../suite.ts'
 const test = suite('settings of the embedded PostgreSQL')
 
 test('are written whole', () => {
-  const conf = postgresqlConf({ listen: '127.0.0.1', port: 5433, sockets: "/srv/o'hara", extra: { fsync: 'off' } })
+  const conf = postgresqlConf({
+    listen: '127.0.0.1',
+    port: 5433,
+    sockets: "/srv/o'hara",
+    memory: 2 * 2 ** 30,
+    extra: { fsync: 'off' },
+  })
   assert.is(
     conf,
     `# Written by Rollcall at each start. Your own settings belong into custom.conf, beside this file.
@@ -13,6 +19,7 @@ listen_addresses = '127.0.0.1'
 port = '5433'
 unix_socket_directories = '/srv/o''hara'
 max_connections = '400'
+shared_buffers = '256MB'
 dynamic_shared_memory_type = 'mmap'
 password_encryption = 'scram-sha-256'
 ssl = 'on'
@@ -32,11 +39,22 @@ include_if_exists = 'custom.conf'
   )
 })
 
+test('give PostgreSQL an eighth of the memory, within bounds', () => {
+  const given = (memory: number) =>
+    /^shared_buffers = '(.*)'$/m.exec(postgresqlConf({ listen: '', port: 5432, sockets: '/run', memory }))?.[1]
+  assert.is(given(512 * 2 ** 20), '128MB')
+  assert.is(given(3 * 2 ** 30 + 1), '384MB')
+  assert.is(given(64 * 2 ** 30), '512MB')
+})
+
 test('have no Unix socket where its path would be cut off', () => {
   const long = `/${'x'.repeat(100)}`
   assert.is(fits(long, 5432), false)
   assert.is(fits('/run/rollcall', 5432), true)
-  assert.match(postgresqlConf({ listen: '127.0.0.1', port: 5432, sockets: long }), /^unix_socket_directories = ''$/m)
+  assert.match(
+    postgresqlConf({ listen: '127.0.0.1', port: 5432, sockets: long, memory: 0 }),
+    /^unix_socket_directories = ''$/m,
+  )
 })
 
 test('let nobody in without a password, and nobody from the network without TLS or as superuser', () => {
