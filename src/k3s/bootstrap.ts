@@ -1,5 +1,8 @@
-import { createDecipheriv, createHash, pbkdf2Sync } from 'node:crypto'
+import { createDecipheriv, createHash, pbkdf2 } from 'node:crypto'
+import { promisify } from 'node:util'
 import { caHash } from './ca-hash.ts'
+
+const deriveKey = promisify(pbkdf2)
 
 /** Bytes of a bootstrap value: K3s writes about 12,000; what is larger is not read. */
 export const mostBootstrapBytes = 256 * 1_024
@@ -27,15 +30,15 @@ export function bootstrapName(serverToken: string): string {
 }
 
 /**
- * Opens a bootstrap value, which costs about 2 ms for its key; everything but the servers' CA is dropped at once, since it holds the
- * cluster's private keys.
+ * Opens a bootstrap value. Its key costs 2 to 3 ms, in a thread of libuv's: a server that starts opens one for each of its clusters. Everything but
+ * the servers' CA is dropped at once, since it holds the cluster's private keys.
  * @param value of unknown origin: whoever has the datastore can write it
  */
-export function openBootstrap(value: Uint8Array, serverToken: string): OpenedBootstrap {
+export async function openBootstrap(value: Uint8Array, serverToken: string): Promise<OpenedBootstrap> {
   if (value.length > mostBootstrapBytes) return { trouble: 'too large' }
   const sealed = parse(Buffer.from(value).toString('latin1'))
   if (!sealed) return { trouble: 'malformed' }
-  const plain = decrypt(sealed, serverToken)
+  const plain = await decrypt(sealed, serverToken)
   if (!plain) return { trouble: 'not of this token' }
   const serverCa = serverCaOf(plain)
   const hash = serverCa && caHash(serverCa)
@@ -52,8 +55,8 @@ function parse(text: string): Sealed | undefined {
   return bytes.length > nonceBytes + tagBytes ? { salt: text.slice(0, colon), bytes } : undefined
 }
 
-function decrypt({ salt, bytes }: Sealed, serverToken: string): Buffer | undefined {
-  const key = pbkdf2Sync(serverToken, salt, iterations, keyBytes, 'sha1')
+async function decrypt({ salt, bytes }: Sealed, serverToken: string): Promise<Buffer | undefined> {
+  const key = await deriveKey(serverToken, salt, iterations, keyBytes, 'sha1')
   const end = bytes.length - tagBytes
   try {
     const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, nonceBytes), { authTagLength: tagBytes })

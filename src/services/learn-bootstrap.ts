@@ -19,7 +19,7 @@ export async function learnBootstrap(
   if (state !== 'ready') known.bootstrapTrouble = null
   if (value === undefined) return
   const token = context.vault.open(place.serverToken(cluster.id), cluster.server_token_sealed).toString('utf8')
-  const opened = openBootstrap(value, token)
+  const opened = await openBootstrap(value, token)
   known.bootstrapTrouble = 'trouble' in opened ? `its bootstrap row cannot be read: ${opened.trouble}` : null
   if ('trouble' in opened) return
   await learnCaHash(context, { clusterId: cluster.id, caHash: opened.caHash, from: 'datastore' })

@@ -40,7 +40,7 @@ export function managedGate(context: Context, asker: Asker, serverToken: () => P
       return row.state
     },
     learn: async () => {
-      const opened = openBootstrap(value ?? new Uint8Array(), await serverToken())
+      const opened = await openBootstrap(value ?? new Uint8Array(), await serverToken())
       if ('trouble' in opened) return stop(context, asker.clusterId, { reason: unreadable(opened.trouble) })
       await learnCaHash(context, { clusterId: asker.clusterId, caHash: opened.caHash, from: 'datastore' })
     },

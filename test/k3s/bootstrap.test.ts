@@ -27,36 +27,39 @@ const test = suite('bootstrap row')
 
 test('refuses a value of another token', async () => {
   const { pem } = await makeAuthority('server')
-  assert.equal(openBootstrap(seal(filesOf(pem)), 'ee'.repeat(32)), { trouble: 'not of this token' })
+  assert.equal(await openBootstrap(seal(filesOf(pem)), 'ee'.repeat(32)), { trouble: 'not of this token' })
 })
 
 test('refuses a value that was changed', async () => {
   const value = seal(filesOf((await makeAuthority('server')).pem)).toString()
   const changed = value.replace(/.(?=.{8}$)/, (c) => (c === 'A' ? 'B' : 'A'))
-  assert.equal(openBootstrap(Buffer.from(changed), token), { trouble: 'not of this token' })
+  assert.equal(await openBootstrap(Buffer.from(changed), token), { trouble: 'not of this token' })
 })
 
-test('refuses what is not of the form that K3s writes', () => {
+test('refuses what is not of the form that K3s writes', async () => {
   for (const text of ['', ':', 'aa', 'aa:', ':AAAA', 'aa:AAAA', 'zz:'.padEnd(99, 'A'), `aa:${'A'.repeat(60)}!`]) {
-    assert.equal(openBootstrap(Buffer.from(text), token), { trouble: 'malformed' }, text)
+    assert.equal(await openBootstrap(Buffer.from(text), token), { trouble: 'malformed' }, text)
   }
-  assert.equal(openBootstrap(seal('{}', { salt: 'ab'.repeat(33) }), token), { trouble: 'malformed' })
+  assert.equal(await openBootstrap(seal('{}', { salt: 'ab'.repeat(33) }), token), { trouble: 'malformed' })
 })
 
-test('refuses what is larger than K3s writes, before it works on it', () => {
-  assert.equal(openBootstrap(Buffer.alloc(256 * 1024 + 1, 'a'), token), { trouble: 'too large' })
+test('refuses what is larger than K3s writes, before it works on it', async () => {
+  assert.equal(await openBootstrap(Buffer.alloc(256 * 1024 + 1, 'a'), token), { trouble: 'too large' })
 })
 
-test('refuses what holds no server CA', () => {
+test('refuses what holds no server CA', async () => {
   for (const plain of ['[]', 'null', '7', '{', '{}', '{"ServerCA":7}', '{"ServerCA":{"Content":7}}', filesOf('x')]) {
-    assert.equal(openBootstrap(seal(plain), token), { trouble: 'no server CA' }, plain)
+    assert.equal(await openBootstrap(seal(plain), token), { trouble: 'no server CA' }, plain)
   }
 })
 
-test('says what is wrong of any bytes, and never throws', () => {
+test('says what is wrong of any bytes, and never throws', async () => {
   const near = fc.tuple(fc.stringMatching(/^[0-9a-f]{0,20}$/), fc.base64String()).map((parts) => parts.join(':'))
-  fc.assert(
-    fc.property(fc.oneof(fc.string(), near), (text) => 'trouble' in openBootstrap(Buffer.from(text), token)),
+  await fc.assert(
+    fc.asyncProperty(
+      fc.oneof(fc.string(), near),
+      async (text) => 'trouble' in (await openBootstrap(Buffer.from(text), token)),
+    ),
     { numRuns: 60 },
   )
 })
@@ -67,6 +70,6 @@ test('names the row as K3s does: the first 12 hex digits of SHA-256 of the bare 
 
 test("gives the servers' CA and its hash, and nothing else of the cluster's keys", async () => {
   const { pem } = await makeAuthority('server')
-  const opened = openBootstrap(seal(filesOf(pem)), token)
+  const opened = await openBootstrap(seal(filesOf(pem)), token)
   assert.equal(opened, { caHash: caHash(Buffer.from(pem)) as string, serverCa: Buffer.from(pem) })
 })

@@ -37,7 +37,7 @@ withKine('the first leaves an empty row as its lock, then the files, which Rollc
   const value = (await kine.client.get(bootstrapKey(token)))?.value as Buffer
   assert.ok(value.length > 5_000 && value.length < 20_000, `${value.length} bytes`)
   assert.equal(openFiles(token, value).files, files)
-  const opened = openBootstrap(value, token)
+  const opened = await openBootstrap(value, token)
   assert.is('caHash' in opened && opened.caHash, caHash(Buffer.from(files.ServerCA as string)))
   assert.equal((await takeTurn(kine.client, token, quiet))?.files, files)
 })
