@@ -137,7 +137,7 @@ test('looks seldom at a cluster that made up more Nodes than are looked at, and 
   await cluster.node.unsafe(
     "insert into kine (name, deleted) select '/registry/minions/0' || n, 0 from generate_series(1, 11000) n",
   )
-  world.clock.now += 27
+  world.clock.now += 28
   await pass()
   assert.is((await clusterOf(cluster)).observeTrouble, 'it has more Nodes than are looked at')
   const shown = await nodesOf(cluster)
