@@ -432,10 +432,22 @@ last_words() {
   said=$(cut -c 1-300 "$W/why")
 }
 
+# kubectl; an agent may look with its kubelet's own certificate.
+kubectl() {
+  [ "$ROLLCALL_ROLE" = server ] || set -- --kubeconfig "$DATA/agent/kubelet.kubeconfig" "$@"
+  "$K3S" kubectl "$@" 2>"$W/why"
+}
+
+# Whether K3s serves. Its own unit says so; one that runs a container says only that the container runs, also while K3s in it ends again and again.
+serves() {
+  systemctl -q is-active "$UNIT" || return
+  [ -z "$ROLLCALL_CONTAINER" ] || kubectl get --raw /readyz --request-timeout=5s >/dev/null </dev/null
+}
+
 k3s_join() {
   clear_data || return
   ended=''
-  if [ "$ROLLCALL_ROLE" = server ] && ! { [ -e "$STEPS/redeemed" ] && systemctl -q is-active "$UNIT"; }; then
+  if [ "$ROLLCALL_ROLE" = server ] && ! { [ -e "$STEPS/redeemed" ] && serves; }; then
     redeem
     case $? in 0) ;; 2) ended=1 ;; *) return 1 ;; esac
     # A machine that joined gets no token either: what it was given may still do.
@@ -450,7 +462,7 @@ k3s_join() {
   run systemctl --no-block "$verb" "$UNIT" || return
   : >"$STEPS/started"
   n=0
-  until systemctl -q is-active "$UNIT"; do
+  until serves; do
     n=$((n + 1))
     # What ended eight times, or what systemd gave up, ends again: nobody should wait five minutes to read why.
     if [ "$n" -ge 60 ] || [ "$(systemctl show -p NRestarts "$UNIT" | tr -cd 0-9)0" -ge 80 ] || systemctl -q is-failed "$UNIT"; then
@@ -482,15 +494,12 @@ claim_again() {
   return 1
 }
 
-# The node as the cluster sees it; an agent may look with its kubelet's own certificate.
+# The node as the cluster sees it.
 k3s_ready() {
   node=$(sed -n "s/^node-name: *[\"']\{0,1\}\([^\"']*\)[\"']\{0,1\} *\$/\1/p" "$ETC/rancher/k3s/config.yaml")
   [ -n "$node" ] || node=$(uname -n | tr '[:upper:]' '[:lower:]')
-  agent=''
-  [ "$ROLLCALL_ROLE" = server ] || agent="--kubeconfig $DATA/agent/kubelet.kubeconfig"
   n=0
-  # shellcheck disable=SC2086 # options
-  until [ "$("$K3S" kubectl $agent get node "$node" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' --request-timeout=10s 2>"$W/why")" = True ]; do
+  until [ "$(kubectl get node "$node" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' --request-timeout=10s)" = True ]; do
     n=$((n + 1))
     if [ "$n" -ge 60 ]; then
       rounds=$(($(cat "$STEPS/rounds" 2>/dev/null || echo 0) + 1))

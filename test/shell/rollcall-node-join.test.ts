@@ -116,6 +116,22 @@ for (const [name, shell] of shells) {
     assert.ok(said.indexOf('stop k3s\n') !== -1 && said.indexOf('stop k3s\n') < said.indexOf('restart k3s\n'))
   })
 
+  once('K3s in a container: has joined when it answers, and redeems again until then', async () => {
+    node.document('server', { ROLLCALL_SCRIPT_URL: '', ROLLCALL_CONTAINER: 'docker.io/rancher/k3s:v1.36.3-k3s1' })
+    node.write('down', '')
+    assert.is((await install()).code, 1)
+    assert.match(detail('k3s.join', 'fail'), 'k3s does not start')
+    assert.not(told().includes('k3s.join ok'))
+    // Its turn passed on meanwhile.
+    server.plan('/v1/join', { status: 503, headers: { 'Retry-After': '15' }, body: 'cluster_not_ready: fenced' })
+    assert.is((await install()).code, 1)
+    assert.is(server.requests('/v1/join').length, 3)
+    assert.match(node.read('systemctl'), /restart k3s\n.*\nstop k3s\n.*restart k3s\n/s)
+    node.delete('down')
+    await passes()
+    assert.is(told().at(-1), 'k3s.ready ok')
+  })
+
   once('503 of a roll that is away for a moment: K3s, which is starting, is left alone', async () => {
     node.document('server')
     node.write('state/steps/enr_test/started', '')
