@@ -78,6 +78,8 @@ const volumes = [
 ]
 const api = '6443:6443'
 const openFiles = 1_048_576
+/** Podman counts 2,048 unless it is told, and Docker's scope what systemd allows any: all pods of the node are in this one container. */
+const processes = -1
 
 /**
  * The text that runs a node's K3s: a shell command, compose.yaml, or a Quadlet unit.
@@ -136,7 +138,10 @@ function runLines({ role, image, hostname, alone, env }: K3sContainer): string[]
     alone ? `--hostname ${hostname} --publish ${api}` : '--network host',
     tmpfs.map((path) => `--tmpfs ${path}`).join(' '),
     volumes.map((volume) => `--volume ${volume}`).join(' '),
-    [`--ulimit nofile=${openFiles}:${openFiles}`, ...pairs(env).map((pair) => `--env ${pair}`)].join(' '),
+    [
+      `--pids-limit=${processes} --ulimit nofile=${openFiles}:${openFiles}`,
+      ...pairs(env).map((pair) => `--env ${pair}`),
+    ].join(' '),
     `${image} ${role}`,
   ]
 }
@@ -151,14 +156,18 @@ function compose({ role, name, image, hostname, alone, env }: K3sContainer): str
 ${alone ? `    hostname: "${hostname}"\n    ports: ["${api}"]` : '    network_mode: host'}
     tmpfs: ${JSON.stringify(tmpfs)}
     volumes:
-${volumes.map((volume) => `      - ${volume}\n`).join('')}    ulimits:
+${volumes.map((volume) => `      - ${volume}\n`).join('')}    pids_limit: ${processes}
+    ulimits:
       nofile: {soft: ${openFiles}, hard: ${openFiles}}
 ${pairs(env).length > 0 ? `    environment: ${JSON.stringify(pairs(env))}\n` : ''}`
 }
 
 const pairs = (env: K3sContainer['env']) => Object.entries(env).map(([name, value]) => `${name}=${value}`)
 
-/** A label of SELinux on what it mounts would shut the host out, and K3s labels its own containers' files itself. */
+/**
+ * A label of SELinux on what it mounts would shut the host out, and K3s labels its own containers' files itself. Quadlet's containers are in the cgroup of
+ * their unit, whose own limit of tasks counts too.
+ */
 function quadlet({ role, name, image, alone, env }: K3sContainer, startMark?: string): string {
   return `[Unit]
 Description=Lightweight Kubernetes (K3s) in a container
@@ -170,12 +179,13 @@ ContainerName=${name}
 Image=${image}
 Exec=${role}
 ${alone ? `PublishPort=${api}` : 'Network=host'}
-PodmanArgs=--privileged --ulimit nofile=${openFiles}:${openFiles}
+PodmanArgs=--privileged --pids-limit=${processes} --ulimit nofile=${openFiles}:${openFiles}
 SecurityLabelDisable=true
 ${tmpfs.map((path) => `Tmpfs=${path}\n`).join('')}${volumes.map((volume) => `Volume=${volume}\n`).join('')}${pairs(env)
   .map((pair) => `Environment=${pair}\n`)
   .join('')}
 [Service]
+TasksMax=infinity
 Restart=always
 RestartSec=5
 TimeoutStartSec=infinity

@@ -87,6 +87,17 @@ for (const [form, textOf] of texts) {
   })
 }
 
+test("the pods of a node are not held to one container's share of processes", () => {
+  for (const text of [
+    containerText('docker-run', server),
+    ...(['docker', 'podman'] as const).map((one) => containerUnit(one, server)),
+  ])
+    assert.match(text, / --pids-limit=-1 /)
+  assert.is(YAML.parse(containerText('compose', server)).services.k3s.pids_limit, -1)
+  assert.match(containerText('quadlet', server), /^PodmanArgs=.* --pids-limit=-1 /m)
+  assert.match(containerText('quadlet', server), '\n[Service]\nTasksMax=infinity\n')
+})
+
 test('compose reads back as what was said', () => {
   const { services } = YAML.parse(containerText('compose', server))
   assert.is(services.k3s.image, image)
