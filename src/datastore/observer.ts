@@ -42,7 +42,7 @@ export type ObserverOptions = {
 type Session = { sql: Sql; reads: number }
 
 /** Opens the observer's sessions; each connects when it is first needed. */
-export function openObserver({ connect, sessions, patience = 10_000, most = 100, onStuck }: ObserverOptions): Observer {
+export function openObserver({ connect, sessions, patience = 10_000, most = 60, onStuck }: ObserverOptions): Observer {
   const free: Session[] = Array.from({ length: sessions }, () => ({ sql: connect(), reads: 0 }))
   const waiting: ((session: Session) => void)[] = []
   let closed = false
