@@ -76,10 +76,23 @@ const volumes = [
   '/var/lib/rancher/k3s:/var/lib/rancher/k3s',
   '/lib/modules:/lib/modules:ro',
 ]
+/**
+ * Where systemd-resolved keeps its upstream name servers. Podman hands a host's resolv.conf on as it is, and where that names only the stub on loopback K3s looks here
+ * before it gives pods 8.8.8.8 (K3s pkg/agent/config/config.go); Docker looks here itself.
+ */
+const resolved = '/run/systemd/resolve'
 const api = '6443:6443'
 const openFiles = 1_048_576
 /** Podman counts 2,048 unless it is told, and Docker's scope what systemd allows any: all pods of the node are in this one container. */
 const processes = -1
+
+/**
+ * On the host, as K3s' own unit has it: the image's modprobe cannot unpack modules that are packed by zstd, as Ubuntu's are, and Docker loads none any more
+ * (moby pull request 48948).
+ */
+const modules = ['br_netfilter', 'overlay'].map((name) => `ExecStartPre=-/sbin/modprobe ${name}\n`).join('')
+/** Podman refuses to mount a directory that is not there. */
+const makeResolved = `ExecStartPre=-/bin/mkdir -p ${resolved}\n`
 
 /**
  * The text that runs a node's K3s: a shell command, compose.yaml, or a Quadlet unit.
@@ -101,14 +114,16 @@ export function containerUnit(engine: ContainerEngine, container: K3sContainer):
   const program = `/usr/bin/${engine}`
   const waits = `network-online.target time-sync.target${engine === 'docker' ? ' docker.service' : ''}`
   // Its log is the journal's: an engine's own copy would grow without end.
-  const run = [`${program} run --rm --name ${name} --log-driver none --privileged`, ...runLines(container)]
+  const podman = engine === 'podman'
+  const options = `--rm --name ${name} --log-driver none --privileged${podman ? ` --volume ${resolved}:${resolved}:ro` : ''}`
+  const run = [`${program} run ${options}`, ...runLines(container)]
   return `[Unit]
 Description=Lightweight Kubernetes (K3s) in a container
 Wants=${waits}
 After=${waits}
 
 [Service]
-ExecStartPre=-${program} rm --force ${name}
+${modules}${podman ? makeResolved : ''}ExecStartPre=-${program} rm --force --volumes ${name}
 ExecStart=${run.join(' \\\n  ')}
 ExecStop=-${program} stop -t 30 ${name}
 Restart=always
@@ -181,12 +196,14 @@ Exec=${role}
 ${alone ? `PublishPort=${api}` : 'Network=host'}
 PodmanArgs=--privileged --pids-limit=${processes} --ulimit nofile=${openFiles}:${openFiles}
 SecurityLabelDisable=true
-${tmpfs.map((path) => `Tmpfs=${path}\n`).join('')}${volumes.map((volume) => `Volume=${volume}\n`).join('')}${pairs(env)
+${tmpfs.map((path) => `Tmpfs=${path}\n`).join('')}${[...volumes, `${resolved}:${resolved}:ro`].map((volume) => `Volume=${volume}\n`).join('')}${pairs(
+  env,
+)
   .map((pair) => `Environment=${pair}\n`)
   .join('')}
 [Service]
 TasksMax=infinity
-Restart=always
+${modules}${makeResolved}Restart=always
 RestartSec=5
 TimeoutStartSec=infinity
 

@@ -87,6 +87,23 @@ for (const [form, textOf] of texts) {
   })
 }
 
+test('the host loads what its kernel needs, also where modules are packed as the image cannot unpack them', () => {
+  for (const text of [
+    containerUnit('docker', server),
+    containerUnit('podman', server),
+    containerText('quadlet', server),
+  ])
+    assert.match(text, 'ExecStartPre=-/sbin/modprobe br_netfilter\nExecStartPre=-/sbin/modprobe overlay\n')
+})
+
+test("K3s in Podman finds the name servers behind its host's stub", () => {
+  for (const text of [containerUnit('podman', server), containerText('quadlet', server)]) {
+    assert.match(text, '/run/systemd/resolve:/run/systemd/resolve:ro')
+    assert.match(text, 'ExecStartPre=-/bin/mkdir -p /run/systemd/resolve\n')
+  }
+  assert.not.match(containerUnit('docker', server), '/run/systemd/resolve')
+})
+
 test("the pods of a node are not held to one container's share of processes", () => {
   for (const text of [
     containerText('docker-run', server),
