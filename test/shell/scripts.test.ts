@@ -29,7 +29,7 @@ test('are plain text that any document can carry', () => {
 // K3s' last words, without secrets, are 750 of it, and reports that share a connection 450: without the former an admin must go to the box to learn that a password is wrong.
 test('stay small: one of them travels in every document', () => {
   const { 'rollcall-agent.sh': agent = '', 'rollcall-node.sh': server = '' } = builtinTemplates().files
-  assert.ok(agent.length < 18_900, `${agent.length}`)
+  assert.ok(agent.length < 19_000, `${agent.length}`)
   assert.ok(server.length < 28_900, `${server.length}`)
 })
 
