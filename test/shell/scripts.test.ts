@@ -30,7 +30,7 @@ test('are plain text that any document can carry', () => {
 test('stay small: one of them travels in every document', () => {
   const { 'rollcall-agent.sh': agent = '', 'rollcall-node.sh': server = '' } = builtinTemplates().files
   assert.ok(agent.length < 19_000, `${agent.length}`)
-  assert.ok(server.length < 28_900, `${server.length}`)
+  assert.ok(server.length < 29_000, `${server.length}`)
 })
 
 test('are one program on a server, and a part of it on an agent', () => {
