@@ -81,6 +81,7 @@ const volumes = [
  * before it gives pods 8.8.8.8 (K3s pkg/agent/config/config.go); Docker looks here itself.
  */
 const resolved = '/run/systemd/resolve'
+const mounts = { docker: volumes, podman: [...volumes, `${resolved}:${resolved}:ro`] }
 const api = '6443:6443'
 const openFiles = 1_048_576
 /** Podman counts 2,048 unless it is told, and Docker's scope what systemd allows any: all pods of the node are in this one container. */
@@ -114,16 +115,14 @@ export function containerUnit(engine: ContainerEngine, container: K3sContainer):
   const program = `/usr/bin/${engine}`
   const waits = `network-online.target time-sync.target${engine === 'docker' ? ' docker.service' : ''}`
   // Its log is the journal's: an engine's own copy would grow without end.
-  const podman = engine === 'podman'
-  const options = `--rm --name ${name} --log-driver none --privileged${podman ? ` --volume ${resolved}:${resolved}:ro` : ''}`
-  const run = [`${program} run ${options}`, ...runLines(container)]
+  const run = [`${program} run --rm --name ${name} --log-driver none --privileged`, ...runLines(engine, container)]
   return `[Unit]
 Description=Lightweight Kubernetes (K3s) in a container
 Wants=${waits}
 After=${waits}
 
 [Service]
-${modules}${podman ? makeResolved : ''}ExecStartPre=-${program} rm --force --volumes ${name}
+${modules}${engine === 'podman' ? makeResolved : ''}ExecStartPre=-${program} rm --force --volumes ${name}
 ExecStart=${run.join(' \\\n  ')}
 ExecStop=-${program} stop -t 30 ${name}
 Restart=always
@@ -143,16 +142,19 @@ function checkEnvironment({ env }: K3sContainer): void {
 }
 
 function dockerRun(container: K3sContainer): string {
-  const lines = [`docker run --detach --name ${container.name} --restart always --privileged`, ...runLines(container)]
+  const lines = [
+    `docker run --detach --name ${container.name} --restart always --privileged`,
+    ...runLines('docker', container),
+  ]
   return `${lines.join(' \\\n  ')}\n`
 }
 
 /** What follows `run`, its own options aside: Docker and Podman take it alike. */
-function runLines({ role, image, hostname, alone, env }: K3sContainer): string[] {
+function runLines(engine: ContainerEngine, { role, image, hostname, alone, env }: K3sContainer): string[] {
   return [
     alone ? `--hostname ${hostname} --publish ${api}` : '--network host',
     tmpfs.map((path) => `--tmpfs ${path}`).join(' '),
-    volumes.map((volume) => `--volume ${volume}`).join(' '),
+    mounts[engine].map((volume) => `--volume ${volume}`).join(' '),
     [
       `--pids-limit=${processes} --ulimit nofile=${openFiles}:${openFiles}`,
       ...pairs(env).map((pair) => `--env ${pair}`),
@@ -196,11 +198,7 @@ Exec=${role}
 ${alone ? `PublishPort=${api}` : 'Network=host'}
 PodmanArgs=--privileged --pids-limit=${processes} --ulimit nofile=${openFiles}:${openFiles}
 SecurityLabelDisable=true
-${tmpfs.map((path) => `Tmpfs=${path}\n`).join('')}${[...volumes, `${resolved}:${resolved}:ro`].map((volume) => `Volume=${volume}\n`).join('')}${pairs(
-  env,
-)
-  .map((pair) => `Environment=${pair}\n`)
-  .join('')}
+${settings('Tmpfs', tmpfs)}${settings('Volume', mounts.podman)}${settings('Environment', pairs(env))}
 [Service]
 TasksMax=infinity
 ${modules}${makeResolved}Restart=always
@@ -211,3 +209,5 @@ TimeoutStartSec=infinity
 WantedBy=multi-user.target
 `
 }
+
+const settings = (name: string, values: readonly string[]) => values.map((value) => `${name}=${value}\n`).join('')

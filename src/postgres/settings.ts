@@ -46,7 +46,7 @@ export function postgresqlConf({ listen, port, sockets, memory, extra = {} }: Se
 
 /**
  * An eighth of the memory, where PostgreSQL's documentation gives a quarter to a machine that does nothing else. Its own 128 MB at least: what 1,000 clusters
- * write and the observer reads does not fit into those, and it cost a third more of CPU to read it again and again. Memory is taken as data fill it.
+ * write and the observer reads does not fit into those, and to read it again and again cost a quarter more CPU. Memory is taken as data fill it.
  */
 const sharedMegabytes = (memory: number): number => Math.max(128, Math.min(512, Math.floor(memory / 8 / 1_048_576)))
 
