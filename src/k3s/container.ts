@@ -70,6 +70,11 @@ function registryOf(name: string): string {
 
 const conflict = (detail: string) => new AppError('state_conflict', { detail })
 
+/** On the Node of K3s in a container, for who must tell it from K3s on the host: the plans of an upgrade. */
+export const containerLabel = { key: 'rollcall/runtime', value: 'container' } as const
+/** An argument, since a list in a drop-in takes the place of config.yaml's, and is only added to an argument's (K3s pkg/configfilearg/parser.go). */
+const commandOf = (role: K3sContainer['role']) => [role, `--node-label=${containerLabel.key}=${containerLabel.value}`]
+
 const tmpfs = ['/run', '/var/run']
 const volumes = [
   '/etc/rancher:/etc/rancher',
@@ -159,7 +164,7 @@ function runLines(engine: ContainerEngine, { role, image, hostname, alone, env }
       `--pids-limit=${processes} --ulimit nofile=${openFiles}:${openFiles}`,
       ...pairs(env).map((pair) => `--env ${pair}`),
     ].join(' '),
-    `${image} ${role}`,
+    [image, ...commandOf(role)].join(' '),
   ]
 }
 
@@ -167,7 +172,7 @@ function compose({ role, name, image, hostname, alone, env }: K3sContainer): str
   return `services:
   ${name}:
     image: "${image}"
-    command: ["${role}"]
+    command: ${JSON.stringify(commandOf(role))}
     privileged: true
     restart: always
 ${alone ? `    hostname: "${hostname}"\n    ports: ["${api}"]` : '    network_mode: host'}
@@ -194,7 +199,7 @@ ${startMark ? `ConditionPathExists=${startMark}\n` : ''}
 [Container]
 ContainerName=${name}
 Image=${image}
-Exec=${role}
+Exec=${commandOf(role).join(' ')}
 ${alone ? `PublishPort=${api}` : 'Network=host'}
 PodmanArgs=--privileged --pids-limit=${processes} --ulimit nofile=${openFiles}:${openFiles}
 SecurityLabelDisable=true

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml'
-import { type Upgrade, upgradeImage } from './upgrade.ts'
+import { containerLabel } from './container.ts'
+import { nodeNames, passedBy, type Upgrade, type UpgradeNode, upgradeImage } from './upgrade.ts'
 import type { UpgradeWindow } from './upgrade-window.ts'
 
 /** Where system-upgrade-controller and its account live, and the plans' names, as K3s' documentation has them. */
@@ -32,12 +33,22 @@ export function upgradePlan(upgrade: Upgrade): string {
 }
 
 /** What an admin should know before an upgrade begins. */
-export function upgradeWarnings({ image }: Pick<Upgrade, 'image'>): string[] {
-  if (image.includes('@sha256:')) return []
-  const named = image === upgradeImage ? 'the upgrade image' : image
-  return [
-    `${named} is named by tag: what it holds is not checked against the hashes on record; pin it with image …@sha256:…`,
-  ]
+export function upgradeWarnings(upgrade: Upgrade, nodes: readonly UpgradeNode[]): string[] {
+  const { image } = upgrade
+  const warnings: string[] = []
+  if (!image.includes('@sha256:')) {
+    const named = image === upgradeImage ? 'the upgrade image' : image
+    warnings.push(
+      `${named} is named by tag: what it holds is not checked against the hashes on record; pin it with image …@sha256:…`,
+    )
+  }
+  const others = passedBy(upgrade, nodes)
+  if (others.length > 0) {
+    warnings.push(
+      `K3s of ${nodeNames(others)} runs in a container: the plan passes by it; run its new image there, servers first and one at a time (docs/versions.md)`,
+    )
+  }
+  return warnings
 }
 
 function plan(name: string, { to, image, window }: Upgrade, spec: Record<string, unknown>) {
@@ -57,7 +68,12 @@ function plan(name: string, { to, image, window }: Upgrade, spec: Record<string,
   }
 }
 
-const select = (expression: Record<string, unknown>) => ({ matchExpressions: [expression] })
+/**
+ * K3s in a container is not for a plan: its job would change the program inside the container and end it, what starts again is the image's, and so on.
+ * A Node without the label is selected too (Kubernetes' NotIn).
+ */
+const onHost = { key: containerLabel.key, operator: 'NotIn', values: [containerLabel.value] }
+const select = (expression: Record<string, unknown>) => ({ matchExpressions: [expression, onHost] })
 
 const windowSpec = ({ days, start, end, time_zone }: UpgradeWindow) => ({
   days,

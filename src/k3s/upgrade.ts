@@ -48,6 +48,8 @@ export type UpgradeNode = {
   role: 'server' | 'agent' | null
   version: string | null
   ready: boolean | null
+  /** No plan upgrades it: its container would begin again with the program of its image. */
+  inContainer: boolean
 }
 
 export type Count = { at: number; of: number }
@@ -95,8 +97,14 @@ export function stuckReason(upgrade: Upgrade, nodes: readonly UpgradeNode[], now
   const minutes = `${Math.floor(still / 60)} minutes`
   if (nodes.length === 0) return `no Node of the cluster was seen in ${minutes}: nobody reports or observes it`
   const down = behind.filter((node) => node.ready !== true)
-  if (down.length > 0) return `not Ready: ${names(down)}; a Node that is gone for good must be retired or deleted`
-  const first = behind.find((node) => node.role !== 'agent') ?? behind[0]
+  if (down.length > 0) return `not Ready: ${nodeNames(down)}; a Node that is gone for good must be retired or deleted`
+  // The plan's agents wait until every server runs it, also those that the plan passes by.
+  const servers = behind.filter((node) => node.role !== 'agent')
+  const turn = servers.length > 0 ? servers : behind
+  const first = turn.find((node) => !node.inContainer)
+  if (!first && turn.length > 0) {
+    return `nothing changed in ${minutes}: K3s of ${nodeNames(turn)} runs in a container, which no plan upgrades: run its new image there`
+  }
   const hint = `kubectl -n system-upgrade get plans,jobs`
   if (upgrade.reached === 0) {
     return `no Node changed in ${minutes}: is system-upgrade-controller installed and the plan applied? (${hint})`
@@ -109,6 +117,10 @@ export function waitsFor(upgrade: Upgrade, now: number): string | undefined {
   const { window } = upgrade
   return window && !isInWindow(window, now) ? `its window: ${windowText(window)}` : undefined
 }
+
+/** Those behind whose K3s must be upgraded by running its new image. */
+export const passedBy = (upgrade: Upgrade, nodes: readonly UpgradeNode[]): UpgradeNode[] =>
+  nodes.filter((node) => node.inContainer && !runs(node, upgrade.to))
 
 const isWhole = ({ at, of }: Count) => at === of
 const runs = ({ version }: UpgradeNode, to: string) =>
@@ -124,7 +136,8 @@ function isVersion(text: string): boolean {
   }
 }
 
-const names = (nodes: readonly UpgradeNode[]) => {
+/** The first five by name, and how many more there are. */
+export function nodeNames(nodes: readonly UpgradeNode[]): string {
   const some = nodes.slice(0, 5).map(({ name }) => name)
   return nodes.length > some.length ? `${some.join(', ')} and ${nodes.length - some.length} more` : some.join(', ')
 }

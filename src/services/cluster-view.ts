@@ -1,6 +1,6 @@
 import type { Json } from '../documents/profile.ts'
 import { ClusterAccess, ClusterSpec, Datastore, type LoadBalancer, Rancher } from '../k3s/cluster.ts'
-import { isRunning } from '../k3s/upgrade.ts'
+import { isRunning, type UpgradeNode } from '../k3s/upgrade.ts'
 import { upgradeWarnings } from '../k3s/upgrade-plan.ts'
 import { versionWarnings } from '../k3s/version-warnings.ts'
 import type { ClusterRow } from '../store/clusters.ts'
@@ -83,20 +83,25 @@ export async function showCluster(db: Drizzle, row: ClusterRow, now: number): Pr
   const nodes = (await listShownNodes(db, row.id, { limit: mostNodes })).map(shownNode)
   const { waiting, lastFailure } = await readWaitingTasks(db, row.id)
   const last = upgradeOf(row)
-  const upgrade = last && upgradeBody(last, row.name, await listUpgradeNodes(db, row.id), now)
+  const seen = last ? await listUpgradeNodes(db, row.id) : []
+  const upgrade = last && upgradeBody(last, row.name, seen, now)
   const initializer = await initializerOf(db, row)
   const tasks = { waiting, last_failure: lastFailure }
-  const body = { ...clusterBody(row), initializer, tasks, nodes, upgrade, warnings: warningsOf(row) }
+  const body = { ...clusterBody(row), initializer, tasks, nodes, upgrade, warnings: warningsOf(row, seen) }
   return { id: row.id, version: row.version, body }
 }
 
 /** What an admin should know of the version that runs, or is to run. */
-function warningsOf(row: ClusterRow): string[] {
+function warningsOf(row: ClusterRow, nodes: readonly UpgradeNode[]): string[] {
   const upgrade = upgradeOf(row)
   const kind = row.datastoreKind as Datastore['kind']
   if (!isRunning(upgrade)) return versionWarnings(row.k3sVersion, kind)
   const rancher = 'the cluster is tied to a Rancher: let one of the two upgrade it, never both'
-  return [...versionWarnings(upgrade.to, kind), ...upgradeWarnings(upgrade), ...(row.rancherSealed ? [rancher] : [])]
+  return [
+    ...versionWarnings(upgrade.to, kind),
+    ...upgradeWarnings(upgrade, nodes),
+    ...(row.rancherSealed ? [rancher] : []),
+  ]
 }
 
 async function initializerOf(db: Drizzle, row: ClusterRow): Promise<ClusterInitializer | null> {

@@ -1,23 +1,31 @@
 import { and, asc, eq, isNull, or, sql } from 'drizzle-orm'
 import type { Upgrade, UpgradeNode } from '../k3s/upgrade.ts'
-import { nodes } from './cluster-schema.ts'
 import type { ClusterRow } from './clusters.ts'
 import type { Drizzle } from './database.ts'
 import { clusters } from './declared-schema.ts'
-import { enrollments } from './schema.ts'
 
 /** The upgrade that runs on a cluster, or ran last. Only services/upgrade-cluster.ts and follow-upgrades.ts write it. */
 export const upgradeOf = (row: Pick<ClusterRow, 'upgrade'>): Upgrade | null => row.upgrade as Upgrade | null
 
-/** The Nodes that a cluster shows, with the role that their enrollment gave them. */
+/**
+ * The Nodes that a cluster shows, with the role that their enrollment gave them, and whether it had K3s run in a container, by the device's variables as they
+ * are now. A profile's template may be large: its revision is looked into once, not once a Node.
+ */
 export async function listUpgradeNodes(db: Drizzle, clusterId: string): Promise<UpgradeNode[]> {
-  const rows = await db
-    .select({ name: nodes.name, role: enrollments.role, version: nodes.version, ready: nodes.ready })
-    .from(nodes)
-    .leftJoin(enrollments, eq(enrollments.id, nodes.enrollmentId))
-    .where(and(eq(nodes.clusterId, clusterId), isNull(nodes.goneAt)))
-    .orderBy(asc(nodes.name))
-  return rows as UpgradeNode[]
+  const rows = await db.execute(sql`
+    with shown as materialized (
+      select n.name, n.version, n.ready, e.role, e.device_id, e.profile_id, e.profile_revision
+      from nodes n left join enrollments e on e.id = n.enrollment_id
+      where n.cluster_id = ${clusterId} and n.gone_at is null
+    ), revisions as materialized (
+      select profile_id, revision, spec -> 'vars' ->> 'runtime' as runtime from profile_revisions
+      where (profile_id, revision) in (select profile_id, profile_revision from shown)
+    )
+    select s.name, s.role, s.version, s.ready, coalesce(d.vars ->> 'runtime', r.runtime, 'host') = 'container' as "inContainer"
+    from shown s left join devices d on d.id = s.device_id
+      left join revisions r on r.profile_id = s.profile_id and r.revision = s.profile_revision
+    order by s.name`)
+  return rows as unknown as UpgradeNode[]
 }
 
 /** Clusters whose upgrade runs; few at any time. */

@@ -115,6 +115,14 @@ test("the pods of a node are not held to one container's share of processes", ()
   assert.match(containerText('quadlet', server), '\n[Service]\nTasksMax=infinity\n')
 })
 
+test('the node says that it runs in a container, whatever labels a drop-in gives it', () => {
+  const label = '--node-label=rollcall/runtime=container'
+  for (const [form, textOf] of texts.filter(([form]) => form !== 'compose'))
+    for (const container of [server, agent])
+      assert.match(textOf(container), new RegExp(`[ =]${container.role} ${label}$`, 'm'), form)
+  assert.equal(YAML.parse(containerText('compose', agent)).services['k3s-agent'].command, ['agent', label])
+})
+
 test('compose reads back as what was said', () => {
   const { services } = YAML.parse(containerText('compose', server))
   assert.is(services.k3s.image, image)

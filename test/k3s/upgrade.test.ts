@@ -1,5 +1,7 @@
 import * as fc from 'fast-check'
 import * as assert from 'uvu/assert'
+import YAML from 'yaml'
+import { containerForms, containerText } from '../../src/k3s/container.ts'
 import {
   isRunning,
   nodesProblem,
@@ -29,7 +31,11 @@ const node = (name: string, role: UpgradeNode['role'], version: string | null, r
   role,
   version,
   ready,
+  inContainer: false,
 })
+const inContainer = (one: UpgradeNode): UpgradeNode => ({ ...one, inContainer: true })
+
+const pinned = upgrade({ image: `registry.test:5000/k3s-upgrade@sha256:${'0'.repeat(64)}` })
 
 const problem = (...args: Parameters<typeof nodesProblem>) => nodesProblem(...args) ?? ''
 const reason = (...args: Parameters<typeof stuckReason>) => stuckReason(...args) ?? ''
@@ -103,6 +109,24 @@ test('is stuck after half an hour without another node, and says what to look at
   assert.match(reason(later, nodes, t0 + 600 + patience), /s1 is next/)
 })
 
+test('is stuck at K3s in a container, which no plan upgrades, and names it; but not while the plan has a node to go on with', () => {
+  const [s1, s2, a1, a2] = [
+    node('s1', 'server', from),
+    inContainer(node('s2', 'server', from)),
+    node('a1', 'agent', from),
+    inContainer(node('a2', 'agent', from)),
+  ] as const
+  const at = { ...upgrade(), reached: 1, reached_at: t0 }
+  const after = (...nodes: UpgradeNode[]) => reason(at, nodes, t0 + patience)
+  const done = (one: UpgradeNode) => ({ ...one, version: to })
+  assert.match(after(s1, s2, a1, a2), /; s1 is next/)
+  assert.match(after(done(s1), s2, a1, a2), /minutes: K3s of s2 runs in a container, which no plan upgrades/)
+  assert.match(after(done(s1), done(s2), a1, a2), /; a1 is next/)
+  assert.match(after(done(s1), done(s2), done(a1), a2), /K3s of a2 runs in a container/)
+  assert.match(reason(upgrade(), [s2], t0 + patience), /K3s of s2 runs in a container/)
+  assert.match(after(done(s1), { ...s2, ready: false }), /not Ready: s2/)
+})
+
 test('outside of its window it waits, and is not stuck', () => {
   const window = UpgradeWindow.parse({ days: ['saturday'], start: '02:00', end: '04:00' })
   const waiting = upgrade({ window })
@@ -139,8 +163,25 @@ test('runs until it is done, called off or replaced', () => {
 })
 
 test('warns of an image that is named by its tag', () => {
-  assert.is(upgradeWarnings(upgrade()).length, 1)
-  assert.equal(upgradeWarnings(upgrade({ image: `registry.test:5000/k3s-upgrade@sha256:${'0'.repeat(64)}` })), [])
+  assert.is(upgradeWarnings(upgrade(), []).length, 1)
+  assert.equal(upgradeWarnings(pinned, []), [])
+})
+
+test('warns of nodes that the plans pass by, until they run the version', () => {
+  const nodes = ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'].map((name) => inContainer(node(name, 'agent', from)))
+  const [warning = 'none', ...more] = upgradeWarnings(pinned, [node('s1', 'server', from), ...nodes])
+  assert.match(warning, /^K3s of n1, n2, n3, n4, n5 and 1 more runs in a container: .*servers first/)
+  assert.equal(more, [])
+  assert.equal(upgradeWarnings(pinned, [inContainer(node('s1', 'server', to)), node('s2', 'server', from)]), [])
+})
+
+test('no plan takes a node whose K3s runs in a container', () => {
+  const label = { key: 'rollcall/runtime', operator: 'NotIn', values: ['container'] }
+  for (const plan of YAML.parseAllDocuments(upgradePlan(upgrade())))
+    assert.equal(plan.toJS().spec.nodeSelector.matchExpressions[1], label)
+  const server = { role: 'server', name: 'k3s', image: 'docker.io/rancher/k3s:v1.36.3-k3s1', hostname: 's1' } as const
+  for (const form of containerForms)
+    assert.match(containerText(form, { ...server, alone: false, env: {} }), '--node-label=rollcall/runtime=container')
 })
 
 test('the plans, whole: as asked for by nobody in particular', () => {

@@ -27,14 +27,25 @@ const idOf = async (name: string) =>
 
 let serial = 0
 /** A Node that its cluster shows; without a role it is a stranger. */
-async function node(clusterName: string, name: string, role: 'server' | 'agent' | null, version: string) {
+async function node(
+  clusterName: string,
+  name: string,
+  role: 'server' | 'agent' | null,
+  version: string,
+  { of = profile, vars = {} }: { of?: string; vars?: Record<string, string> } = {},
+) {
   const clusterId = await idOf(clusterName)
   if (role === null) return addNode(desk.world, clusterId, { name, version })
-  const device = await addDevice(desk.world, new FakeDevice(`SN-${++serial}`), { profile, cluster: clusterId })
+  const device = await addDevice(
+    desk.world,
+    new FakeDevice(`SN-${++serial}`),
+    { profile: of, cluster: clusterId },
+    { vars },
+  )
   const enrollmentId = await addEnrollment(desk.world, {
     deviceId: device,
     clusterId,
-    profileId: profile,
+    profileId: of,
     role,
     hostname: name,
   })
@@ -235,6 +246,25 @@ test('is stuck half an hour later, with the reason', async () => {
   desk.world.clock.now = now + 1_800
   const { body } = await desk.call('GET', '/clusters/strange')
   assert.match(body.upgrade.stuck_reason, /x1 is next/)
+  desk.world.clock.now = now
+})
+
+test('warns of nodes that run K3s in a container, and says what waits for them', async () => {
+  const contained = await addProfile(desk.world, { name: 'contained', vars: { runtime: 'container' } })
+  await cluster('mixed')
+  await node('mixed', 's1', 'server', from)
+  await node('mixed', 's2', 'server', from, { of: contained })
+  await node('mixed', 'a1', 'agent', from, { vars: { runtime: 'container' } })
+  await node('mixed', 'a2', 'agent', from, { of: contained, vars: { runtime: 'host' } })
+  await node('mixed', 'x1', null, to)
+  const image = `registry.test/k3s-upgrade@sha256:${'0'.repeat(64)}`
+  const { warnings } = (await upgrade('mixed', { image })).body
+  assert.is(warnings.length, 1)
+  assert.match(warnings[0], /^K3s of a1, s2 runs in a container/)
+  await seen('mixed', 's1', to)
+  const { now } = desk.world.clock
+  desk.world.clock.now = now + 1_800
+  assert.match((await desk.call('GET', '/clusters/mixed')).body.upgrade.stuck_reason, /K3s of s2 runs in a container/)
   desk.world.clock.now = now
 })
 
