@@ -342,7 +342,7 @@ open_ufw() {
 
 # What a kubelet that protects kernel defaults wants to find (docs.k3s.io, CIS Hardening Guide).
 kernel_defaults() {
-  grep -q '^protect-kernel-defaults: "true"' "$ETC/rancher/k3s/config.yaml" || return 0
+  grep -q '^protect-kernel-defaults: "true"' "$CONFIG" || return 0
   mkdir -p "$ETC/sysctl.d"
   printf '%s\n' vm.panic_on_oom=0 vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1 | keep "$ETC/sysctl.d/90-rollcall-k3s.conf" &&
     run sysctl -p "$ETC/sysctl.d/90-rollcall-k3s.conf"
@@ -396,28 +396,34 @@ clear_data() {
   rm -f "$STATE/enabled"
   kill=${K3S%/*}/k3s-killall.sh
   [ ! -x "$kill" ] || run "$kill" || return
-  wipe "what ${owner:-an installation without Rollcall} left here" "$ETC/rancher/k3s/config.yaml.d"/* || return
+  wipe "what ${owner:-an installation without Rollcall} left here" "$CONFIG.d"/* || return
   DETAIL="cannot write to $DATA"
   mkdir -p "$DATA" && echo "$ROLLCALL_ENROLLMENT" | keep "$DATA/rollcall" && DETAIL=''
 }
 
-# K3s does not start without a default route. One that leads nowhere will do (docs.k3s.io, Air-Gap Install), but it must not tell K3s its address.
+# K3s does not start without a default route. One that leads nowhere will do (docs.k3s.io, Air-Gap Install), but it must not tell K3s its address. What was made
+# for one network goes in another that has a route: its address is wrong there.
 default_route() {
-  command -v ip >/dev/null && [ -z "$(ip -4 route show default && ip -6 route show default)" ] || return 0
+  address=$CONFIG.d/51-rollcall.yaml
+  dropin=$ETC/systemd/system/$UNIT.service.d/20-rollcall.conf
   # shellcheck disable=SC2046 # two words
-  set -- $(ip -4 -o addr show up scope global | sed -n 's/^[0-9]*: *\([^ @]*\)[^ ]* *inet \([0-9.]*\)\/.*/\1 \2/p' | head -n 1)
-  [ $# -eq 2 ] || return 0
-  report k3s.join start "there is no default route: one that leads nowhere is made, and the node's address is $2 on $1"
-  mkdir -p "$ETC/rancher/k3s/config.yaml.d" "$ETC/systemd/system/$UNIT.service.d" || return
+  ! no_route || set -- $(ip -4 -o addr show up scope global | sed -n '/ dummy0 /d; s/^[0-9]*: *\([^ @]*\)[^ ]* *inet \([0-9.]*\)\/.*/\1 \2/p' | head -n 1)
+  if [ $# -ne 2 ]; then
+    rm -f "$address" "$dropin"
+    return
+  fi
+  [ -e "$STEPS/started" ] || report k3s.join start "there is no default route: one that leads nowhere is made, and the node's address is $2 on $1"
+  mkdir -p "${address%/*}" "${dropin%/*}" || return
   {
     printf 'node-ip: "%s"\n' "$2"
-    grep -q '^flannel-iface:' "$ETC/rancher/k3s/config.yaml" || printf 'flannel-iface: "%s"\n' "$1"
-  } | keep "$ETC/rancher/k3s/config.yaml.d/51-rollcall.yaml" &&
-    keep "$ETC/systemd/system/$UNIT.service.d/20-rollcall.conf" <<'END' && run systemctl daemon-reload
+    grep -q '^flannel-iface:' "$CONFIG" || printf 'flannel-iface: "%s"\n' "$1"
+  } | keep "$address" && keep "$dropin" <<'END' && run systemctl daemon-reload
 [Service]
 ExecStartPre=-/bin/sh -c 'ip -4 route show default | grep -q . || { ip link add dummy0 type dummy; ip addr add 203.0.113.254/31 dev dummy0; ip link set dummy0 up; ip route add default via 203.0.113.255 dev dummy0 metric 65535; }'
 END
 }
+
+no_route() { command -v ip >/dev/null && ! { ip -4 route show default && ip -6 route show default; } | grep -qv 'dummy0 metric 65535'; }
 
 # Why K3s gave up, as it said it last: not what stands before the @ of an endpoint, and nothing at all if it says a secret elsewhere.
 last_words() {
@@ -425,7 +431,7 @@ last_words() {
   { grep -v level=error "$W/log" || cat "$W/log"; } | tail -n 1 |
     sed -E 's/^time=[^ ]* level=[a-z]* msg=//; s#://.*@#://***@#; s#[^ ]*:.*@(tcp|unix)#***@\1#' >"$W/why"
   {
-    sed -n 's#^datastore-endpoint: *"[^:]*://[^:]*:\(.*\)@.*#\1#p' "$ETC/rancher/k3s/config.yaml"
+    sed -n 's#^datastore-endpoint: *"[^:]*://[^:]*:\(.*\)@.*#\1#p' "$CONFIG"
     sed 's/.*::[^.]*\.//' "$ETC/rancher/k3s/token" "$ETC/rancher/node/password"
   } >"$W/log" 2>/dev/null
   ! grep -qFf "$W/log" "$W/why" || echo 'its last words hold a secret' >"$W/why"
@@ -496,7 +502,7 @@ claim_again() {
 
 # The node as the cluster sees it.
 k3s_ready() {
-  node=$(sed -n "s/^node-name: *[\"']\{0,1\}\([^\"']*\)[\"']\{0,1\} *\$/\1/p" "$ETC/rancher/k3s/config.yaml")
+  node=$(sed -n "s/^node-name: *[\"']\{0,1\}\([^\"']*\)[\"']\{0,1\} *\$/\1/p" "$CONFIG")
   [ -n "$node" ] || node=$(uname -n | tr '[:upper:]' '[:lower:]')
   n=0
   until [ "$(kubectl get node "$node" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' --request-timeout=10s)" = True ]; do
@@ -530,11 +536,13 @@ read_settings() {
   for name in URL PIN REPORT ROLE OS ENROLLMENT SERIAL AUDIENCE; do
     eval "[ -n \"\${ROLLCALL_$name:-}\" ]" || die "ROLLCALL_$name is not there yet"
   done
-  : "${ROLLCALL_JOIN=}" "${ROLLCALL_PACKAGES=}" "${ROLLCALL_UPDATE=}" "${ROLLCALL_SCRIPT_URL=}" "${ROLLCALL_SCRIPT_SHA256=}"
-  : "${ROLLCALL_NODE=}" "${ROLLCALL_API=}" "${ROLLCALL_DATASTORE=}" "${ROLLCALL_IMAGES=}" "${ROLLCALL_PORTS=}" "${ROLLCALL_NETWORKS=}" "${ROLLCALL_CONTAINER=}" \
-    "${ROLLCALL_ENGINE=podman}" "${ROLLCALL_ENGINE_PACKAGE=}"
+  for name in JOIN NODE API DATASTORE PACKAGES UPDATE SCRIPT_URL SCRIPT_SHA256 IMAGES PORTS NETWORKS CONTAINER ENGINE_PACKAGE; do
+    eval ": \"\${ROLLCALL_$name=}\""
+  done
+  : "${ROLLCALL_ENGINE=podman}"
   [ "$ROLLCALL_UPDATE" != 0 ] || ROLLCALL_UPDATE=''
   K3S=${INSTALL_K3S_BIN_DIR:-/usr/local/bin}/k3s
+  CONFIG=$ETC/rancher/k3s/config.yaml
   UNIT=k3s
   [ "$ROLLCALL_ROLE" != agent ] || UNIT=k3s-agent
   STEPS=$STATE/steps/$ROLLCALL_ENROLLMENT

@@ -74,7 +74,7 @@ begin() {
     embedded-etcd/*) DETAIL='the server did not say how to start embedded etcd' && return 1 ;;
     *) return 0 ;;
   esac
-  mkdir -p "$ETC/rancher/k3s/config.yaml.d" && echo "$first" | keep "$ETC/rancher/k3s/config.yaml.d/50-rollcall.yaml"
+  mkdir -p "$CONFIG.d" && echo "$first" | keep "$CONFIG.d/50-rollcall.yaml"
 }
 
 # What shows that this machine claimed: its key's signature, or without a key one number that stays the same.

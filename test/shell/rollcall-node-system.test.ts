@@ -20,6 +20,17 @@ case $1 in
 esac
 `
 
+/** Of a box whose default routes are these. */
+const ip = (routes: string) => `#!/bin/sh
+case "$*" in
+  *addr*)
+    echo '2: dummy0    inet 203.0.113.254/31 scope global dummy0'
+    echo '3: eth1@if7    inet 192.0.2.7/24 brd 192.0.2.255 scope global eth1'
+    ;;
+  *-4*route*) printf '%s' '${routes}' ;;
+esac
+`
+
 /** Docker or Podman that has no image yet. */
 const engine = '#!/bin/sh\necho "$(basename "$0") $*" >>"$BOX/tools"\n[ "$1" = pull ]\n'
 
@@ -253,14 +264,7 @@ for (const [name, shell] of shells) {
   test('without a default route it makes one that leads nowhere, and tells K3s its address', async () => {
     node.leave('k3s.join')
     node.document('agent')
-    node.command(
-      'ip',
-      `#!/bin/sh
-case "$*" in
-  *addr*) echo '3: eth1@if7    inet 192.0.2.7/24 brd 192.0.2.255 scope global eth1' ;;
-esac
-`,
-    )
+    node.command('ip', ip(''))
     await passes()
     assert.is(
       node.read('etc/rancher/k3s/config.yaml.d/51-rollcall.yaml'),
@@ -270,6 +274,44 @@ esac
     assert.match(node.read(unit), /^\[Service\]\nExecStartPre=-\/bin\/sh -c 'ip .*'\n$/)
     assert.is(statSync(node.path(unit)).mode & 0o777, 0o600)
     assert.match(details('k3s.join').join(), 'there is no default route')
+  })
+
+  once('the route that leads nowhere is none: with it, K3s is told the address that the box has here', async () => {
+    node.leave('k3s.join')
+    node.document('agent')
+    node.write('etc/rancher/k3s/config.yaml.d/51-rollcall.yaml', 'node-ip: "198.51.100.7"\nflannel-iface: "eth0"\n')
+    node.command('ip', ip('default via 203.0.113.255 dev dummy0 metric 65535 '))
+    await passes()
+    assert.is(
+      node.read('etc/rancher/k3s/config.yaml.d/51-rollcall.yaml'),
+      'node-ip: "192.0.2.7"\nflannel-iface: "eth1"\n',
+    )
+    assert.match(details('k3s.join').join(), /there is no default route: .* address is 192.0.2.7 on eth1/)
+  })
+
+  once('where a box has a default route again, what it needed without one is gone', async () => {
+    const made = [
+      'etc/rancher/k3s/config.yaml.d/51-rollcall.yaml',
+      'etc/systemd/system/k3s-agent.service.d/20-rollcall.conf',
+    ]
+    const routes = ['default via 203.0.113.255 dev dummy0 metric 65535 ', 'default via 192.0.2.1 dev eth1 proto dhcp ']
+    node.leave('k3s.join')
+    node.document('agent')
+    for (const file of made) node.write(file, 'of another site')
+    node.command('ip', ip(routes.join('\n')))
+    await passes()
+    for (const file of made) assert.not(existsSync(node.path(file)), file)
+    assert.not(details('k3s.join').join().includes('default route'))
+  })
+
+  once('it is told once an enrollment that there is no default route', async () => {
+    node.leave('k3s.join')
+    node.document('agent')
+    node.command('ip', ip(''))
+    node.write('state/steps/enr_test/started', '')
+    await passes()
+    assert.not(details('k3s.join').join().includes('default route'))
+    assert.ok(existsSync(node.path('etc/rancher/k3s/config.yaml.d/51-rollcall.yaml')))
   })
 
   once('K3s in a container: pulls its image, and starts the unit that Quadlet made without enabling it', async () => {
