@@ -187,10 +187,11 @@ ${pairs(env).length > 0 ? `    environment: ${JSON.stringify(pairs(env))}\n` : '
 const pairs = (env: K3sContainer['env']) => Object.entries(env).map(([name, value]) => `${name}=${value}`)
 
 /**
+ * Its host name is an argument, since Quadlet knows no key for it before Podman 4.6 and takes no unit with a key that it does not know.
  * A label of SELinux on what it mounts would shut the host out, and K3s labels its own containers' files itself. Quadlet's containers are in the cgroup of
  * their unit, whose own limit of tasks counts too.
  */
-function quadlet({ role, name, image, alone, env }: K3sContainer, startMark?: string): string {
+function quadlet({ role, name, image, hostname, alone, env }: K3sContainer, startMark?: string): string {
   return `[Unit]
 Description=Lightweight Kubernetes (K3s) in a container
 Wants=network-online.target time-sync.target
@@ -201,7 +202,7 @@ ContainerName=${name}
 Image=${image}
 Exec=${commandOf(role).join(' ')}
 ${alone ? `PublishPort=${api}` : 'Network=host'}
-PodmanArgs=--privileged --pids-limit=${processes} --ulimit nofile=${openFiles}:${openFiles}
+PodmanArgs=--privileged ${alone ? `--hostname ${hostname} ` : ''}--pids-limit=${processes} --ulimit nofile=${openFiles}:${openFiles}
 SecurityLabelDisable=true
 ${settings('Tmpfs', tmpfs)}${settings('Volume', mounts.podman)}${settings('Environment', pairs(env))}
 [Service]

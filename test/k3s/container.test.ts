@@ -104,6 +104,13 @@ test("K3s in Podman finds the name servers behind its host's stub", () => {
   assert.not.match(containerUnit('docker', server), '/run/systemd/resolve')
 })
 
+test("who stands alone keeps its name in its container; on the host's network it has the host's", () => {
+  for (const [form, textOf] of texts) {
+    assert.match(textOf({ ...server, alone: true }), /\bhostname:? "?sn-0001\b/, form)
+    assert.not.match(textOf(server), 'hostname', form)
+  }
+})
+
 test("the pods of a node are not held to one container's share of processes", () => {
   for (const text of [
     containerText('docker-run', server),
