@@ -423,7 +423,11 @@ ExecStartPre=-/bin/sh -c 'ip -4 route show default | grep -q . || { ip link add 
 END
 }
 
-no_route() { command -v ip >/dev/null && ! { ip -4 route show default && ip -6 route show default; } | grep -qv 'dummy0 metric 65535'; }
+# A container that stands alone has a network of its own, and Docker and Podman give that a route.
+no_route() {
+  case $ROLLCALL_CONTAINER/$ROLLCALL_DATASTORE/$ROLLCALL_API in ?*/sqlite/) return 1 ;; esac
+  command -v ip >/dev/null && ! { ip -4 route show default && ip -6 route show default; } | grep -qv 'dummy0 metric 65535'
+}
 
 # Why K3s gave up, as it said it last: not what stands before the @ of an endpoint, and nothing at all if it says a secret elsewhere.
 last_words() {

@@ -304,6 +304,31 @@ for (const [name, shell] of shells) {
     assert.not(details('k3s.join').join().includes('default route'))
   })
 
+  once(
+    "K3s in a container that stands alone has a network of its own: the host's address is not told to it",
+    async () => {
+      const made = 'etc/rancher/k3s/config.yaml.d/51-rollcall.yaml'
+      const contained = { ROLLCALL_SCRIPT_URL: '', ROLLCALL_CONTAINER: 'docker.io/rancher/k3s:v1.36.3-k3s1' }
+      node.command('ip', ip(''))
+      for (const [enrollment, alone, more] of [
+        [
+          'enr_joins',
+          false,
+          { ...contained, ROLLCALL_DATASTORE: 'sqlite', ROLLCALL_API: 'https://k3s.example.net:6443' },
+        ],
+        ['enr_alone', true, { ...contained, ROLLCALL_DATASTORE: 'sqlite', ROLLCALL_API: '' }],
+        ['enr_shares', false, { ...contained, ROLLCALL_DATASTORE: 'postgres', ROLLCALL_API: '' }],
+        ['enr_host', false, { ROLLCALL_DATASTORE: 'sqlite', ROLLCALL_API: '' }],
+      ] as const) {
+        server.enrollment = enrollment
+        node.leave('k3s.join')
+        node.document('server', more)
+        await passes()
+        assert.is(existsSync(node.path(made)), !alone, enrollment)
+      }
+    },
+  )
+
   once('it is told once an enrollment that there is no default route', async () => {
     node.leave('k3s.join')
     node.document('agent')
