@@ -238,7 +238,7 @@ for (const [name, shell] of shells) {
     node.ignite(config('1'))
     node.answer(config('2'))
     for (const command of ['apply', 'place']) assert.is((await node.run(shell, client, command)).code, 0)
-    assert.match(node.read('etc/systemd/system/k3s.service'), `docker.io/rancher/k3s@sha256:${'2'.repeat(64)} server\n`)
+    assert.match(node.read('etc/systemd/system/k3s.service'), `docker.io/rancher/k3s@sha256:${'2'.repeat(64)} server `)
     assert.match(node.disk()['opt/bin/k3s'] ?? '', /^755 /)
   })
 
