@@ -209,7 +209,7 @@ os_update() {
   # Modules that K3s needs are no longer in RHEL 10's kernel package (docs.k3s.io, Requirements).
   [ "$(el)" != 10 ] || packages="$packages kernel-modules-extra"
   # What runs K3s' container, unless the system has it or the profile names a build of it.
-  if [ -n "$ROLLCALL_ENGINE_PACKAGE" ] && ! command -v "$ROLLCALL_ENGINE" >/dev/null; then
+  if no_engine; then
     case " $packages" in *" $ROLLCALL_ENGINE"*) ;; *) packages="$packages $ROLLCALL_ENGINE_PACKAGE" ;; esac
   fi
   # NetworkManager's helper for clouds takes the pods' routes away (same page); what it set lasts until a restart.
@@ -230,6 +230,8 @@ os_update() {
     run dpkg --configure -a && run $apt update || return
     [ -z "$ROLLCALL_UPDATE" ] || run $apt upgrade || return
     [ -z "$packages" ] || run $apt install $packages || return
+    # Debian 13's docker.io only recommends it, and earlier ones have no such package.
+    ! no_engine || run $apt install "$ROLLCALL_ENGINE-cli" || return
   else
     DETAIL='neither dnf nor apt-get is here'
     return 1
@@ -241,6 +243,8 @@ os_update() {
   systemctl reboot
   exit 1
 }
+
+no_engine() { [ -n "$ROLLCALL_ENGINE_PACKAGE" ] && ! command -v "$ROLLCALL_ENGINE" >/dev/null; }
 
 # The release of Enterprise Linux, e.g. 9; nothing elsewhere.
 # shellcheck source=/dev/null
@@ -343,9 +347,9 @@ open_ufw() {
 # What a kubelet that protects kernel defaults wants to find (docs.k3s.io, CIS Hardening Guide).
 kernel_defaults() {
   grep -q '^protect-kernel-defaults: "true"' "$CONFIG" || return 0
-  mkdir -p "$ETC/sysctl.d"
-  printf '%s\n' vm.panic_on_oom=0 vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1 | keep "$ETC/sysctl.d/90-rollcall-k3s.conf" &&
-    run sysctl -p "$ETC/sysctl.d/90-rollcall-k3s.conf"
+  file=$ETC/sysctl.d/90-rollcall-k3s.conf
+  mkdir -p "${file%/*}"
+  printf '%s\n' vm.panic_on_oom=0 vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1 | keep "$file" && run sysctl -p "$file"
 }
 
 k3s_install() {
@@ -581,7 +585,8 @@ install() {
     step k3s.ready k3s_ready
   fi
   # Done with: what is left serves no purpose but a thief's.
-  ! grep -q '^ROLLCALL_JOIN=' "$ETC/rollcall/node.env" || grep -v '^ROLLCALL_JOIN=' "$ETC/rollcall/node.env" | keep "$ETC/rollcall/node.env"
+  file=$ETC/rollcall/node.env
+  ! grep -q '^ROLLCALL_JOIN=' "$file" || grep -v '^ROLLCALL_JOIN=' "$file" | keep "$file"
   # cloud-init would report on every boot, and wait for a server that is away.
   rm -f "$RUN"/user-data* "$ETC/cloud/cloud.cfg.d/98-rollcall-reporting.cfg"
   quiet=0

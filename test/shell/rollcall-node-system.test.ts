@@ -399,8 +399,39 @@ for (const [name, shell] of shells) {
         await passes()
         assert.ok(tools().includes(install), tools().join('\n'))
         assert.ok(tools().includes(`${wanted} pull -q docker.io/rancher/k3s:v1.36.3-k3s1`))
+        assert.not(tools().some((line) => line.endsWith('-cli')))
         assert.match(node.read('systemctl'), 'enable k3s-agent\n')
       }
+    },
+  )
+
+  once(
+    'K3s in a container: an engine that comes without its client gets it, or the timeline says what is missing',
+    async () => {
+      const engineOf = (packager: string, then: string) =>
+        node.command(
+          packager,
+          `#!/bin/sh\necho "${packager} $*" >>"$BOX/tools"\ncase $* in *'install rollcall-docker-cli') ${then} ;; esac\n`,
+        )
+      rmSync(node.path('bin/dnf'))
+      node.write('engine', engine, 0o755)
+      node.leave('os.update')
+      node.document('agent', {
+        ROLLCALL_SCRIPT_URL: '',
+        ROLLCALL_CONTAINER: 'docker.io/rancher/k3s:v1.36.3-k3s1',
+        ROLLCALL_ENGINE: 'rollcall-docker',
+        ROLLCALL_ENGINE_PACKAGE: 'docker.io',
+      })
+      engineOf('apt-get', 'echo "E: Unable to locate package rollcall-docker-cli" >&2; exit 100')
+      assert.is((await install()).code, 1)
+      assert.match(details('os.update').join(), 'apt-get failed (100): E: Unable to locate package rollcall-docker-cli')
+      engineOf('apt-get', 'cp "$BOX/engine" "$BOX/bin/rollcall-docker"')
+      await passes()
+      const installed = tools().filter((line) => line.includes(' install '))
+      assert.equal(
+        installed.slice(-2).map((line) => line.split(' ').at(-1)),
+        ['docker.io', 'rollcall-docker-cli'],
+      )
     },
   )
 }
