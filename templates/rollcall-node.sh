@@ -310,13 +310,13 @@ k3s_download() {
 
 # K3s' SELinux policy, where a mirror has it. Where K3s comes from no mirror, the install script looks for it in K3s' own repository.
 policy() {
-  rm -f "$STATE/k3s-selinux.rpm"
+  rm -f "$POLICY"
   url='' sum=''
   [ -z "$ROLLCALL_CONTAINER" ] || return 0
   case $(el) in '') return 0 ;; 8) release=el8 ;; *) release=el9 ;; esac
   eval "url=\${ROLLCALL_SELINUX_URL_$release:-} sum=\${ROLLCALL_SELINUX_SHA256_$release:-}"
   if [ -n "$url" ]; then
-    download "$url" "$sum" "$STATE/k3s-selinux.rpm" 0600
+    download "$url" "$sum" "$POLICY" 0600
   elif [ -n "${INSTALL_K3S_SKIP_SELINUX_RPM:-}" ]; then
     DETAIL="the mirror has no SELinux policy for $release"
   fi
@@ -354,8 +354,8 @@ kernel_defaults() {
 
 k3s_install() {
   firewall && kernel_defaults || return
-  if [ -s "$STATE/k3s-selinux.rpm" ]; then
-    run dnf -y install "$STATE/k3s-selinux.rpm" || return
+  if [ -s "$POLICY" ]; then
+    run dnf -y install "$POLICY" || return
     export INSTALL_K3S_SKIP_SELINUX_RPM=true
   fi
   if [ -n "$ROLLCALL_SCRIPT_URL" ]; then
@@ -551,6 +551,7 @@ read_settings() {
   [ "$ROLLCALL_UPDATE" != 0 ] || ROLLCALL_UPDATE=''
   K3S=${INSTALL_K3S_BIN_DIR:-/usr/local/bin}/k3s
   CONFIG=$ETC/rancher/k3s/config.yaml
+  POLICY=$STATE/k3s-selinux.rpm
   UNIT=k3s
   [ "$ROLLCALL_ROLE" != agent ] || UNIT=k3s-agent
   STEPS=$STATE/steps/$ROLLCALL_ENROLLMENT

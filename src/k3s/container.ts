@@ -72,7 +72,7 @@ const conflict = (detail: string) => new AppError('state_conflict', { detail })
 
 /** On the Node of K3s in a container, for who must tell it from K3s on the host: the plans of an upgrade. */
 export const containerLabel = { key: 'rollcall/runtime', value: 'container' } as const
-/** An argument, since a list in a drop-in takes the place of config.yaml's, and is only added to an argument's (K3s pkg/configfilearg/parser.go). */
+/** An argument: a list in an admin's drop-in replaces config.yaml's, but not an argument's, to which it is added (seen on v1.36.3). */
 const commandOf = (role: K3sContainer['role']) => [role, `--node-label=${containerLabel.key}=${containerLabel.value}`]
 
 const tmpfs = ['/run', '/var/run']
