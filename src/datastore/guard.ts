@@ -1,7 +1,6 @@
 import { ownerRole } from '../k3s/datastore-names.ts'
 import type { Observer } from './observer.ts'
-import { readersSchema, tamperedState } from './reader.ts'
-import { tableCheck } from './table-check.ts'
+import { readersSchema, tamperedState } from './reader-names.ts'
 
 /** What is asked of a cluster's table. `text` names it by the argument, behind FROM ONLY; both are our own words, with nothing of anybody else's in them. */
 export type KineQuery = { columns: string; text: (table: string) => string }
@@ -19,7 +18,7 @@ export type KineRead<Row> =
 
 /**
  * Reads a managed cluster's `kine` table. What lies in its schema is hostile code, since its servers own it (reference/k3s.md §9): the read goes through the
- * cluster's reader (reader.ts), in a read-only transaction that is always rolled back, with the table held and checked first, and
+ * cluster's reader (reader.ts), in a read-only transaction that is always rolled back, with the table held and checked first (table-guard.ts), and
  * nothing stays in the session for the next cluster.
  * @throws what Postgres says when it is away, full, or not set up
  */
@@ -48,10 +47,7 @@ export async function readKines<Row>(
 /** The guarded query alone, for who brings a read-only transaction, and limits, of its own. */
 export function guarded(clusterId: string, { columns, text }: KineQuery): string {
   const owner = ownerRole(clusterId)
-  const table = `${owner}.kine`
-  const check = `select ${tableCheck}('${table}'::regclass, '${owner}'::regrole)`
-  const texts = [`lock table only ${table} in access share mode`, check, text(table)].map(quoted)
-  return `select * from ${readersSchema}.${owner}(${texts.join(', ')}) as t(${columns})`
+  return `select * from ${readersSchema}.${owner}(${quoted(text(`${owner}.kine`))}) as t(${columns})`
 }
 
 /** What an error of a guarded query says of the cluster. @throws the error itself, if it says nothing of it */

@@ -69,7 +69,7 @@ export type Since = { from: string; anchor: string }
 export function newsQuery(serverToken: string, known: readonly string[], { from, anchor }: Since): KineQuery {
   const bootstrap = bootstrapName(serverToken)
   const recent = known.filter((id) => BigInt(id) >= BigInt(from))
-  const begins = (prefix: string) => `left(name, ${prefix.length}) = '${prefix}'`
+  const begins = (prefix: string) => `starts_with(name, '${prefix}')`
   const isWanted = [
     'deleted = 0',
     `octet_length(value) <= ${mostNewsBytes}`,

@@ -29,7 +29,7 @@ export type ObserverOptions = {
   sessions: number
   /** Milliseconds after which a read is given up: longer than Postgres' own timeouts, which code that it should stop can ignore */
   patience?: number
-  /** Reads after which a session is replaced: Postgres remembers every table that a session ever saw, 100 kB each */
+  /** Reads after which a session is replaced: Postgres remembers every table that a session ever saw, 95 kB each, and to begin a session costs as much as ten reads */
   most?: number
   /**
    * Hears of a read that was given up, and ends it if it still runs.
@@ -42,7 +42,7 @@ export type ObserverOptions = {
 type Session = { sql: Sql; reads: number }
 
 /** Opens the observer's sessions; each connects when it is first needed. */
-export function openObserver({ connect, sessions, patience = 10_000, most = 60, onStuck }: ObserverOptions): Observer {
+export function openObserver({ connect, sessions, patience = 10_000, most = 100, onStuck }: ObserverOptions): Observer {
   const free: Session[] = Array.from({ length: sessions }, () => ({ sql: connect(), reads: 0 }))
   const waiting: ((session: Session) => void)[] = []
   let closed = false
@@ -133,6 +133,8 @@ const settings = {
   lock_timeout: limits.lock,
   idle_in_transaction_session_timeout: limits.transaction,
   search_path: '',
+  // The guard's one query is planned once a session; left alone, Postgres plans it for each of the first five reads.
+  plan_cache_mode: 'force_generic_plan',
   // Tables here may have no statistics yet: an index that gives the order is always the right one.
   enable_sort: 'off',
   enable_bitmapscan: 'off',

@@ -4,8 +4,8 @@ import { clustersDatabase, nodesGroup, observerRole, probeRole } from '../k3s/da
 import { scramVerifier } from '../postgres/scram.ts'
 import { connect, type OwnServer } from './connect.ts'
 import { settled } from './race.ts'
-import { makeReadersSchema } from './reader.ts'
-import { makeTableCheck } from './table-check.ts'
+import { completeReaders, makeReadersSchema } from './reader.ts'
+import { makeTableGuard } from './table-guard.ts'
 
 /** Any constant will do, as long as it is ours: "clusters" in hex. */
 const lockKey = '7164230245974110835'
@@ -32,6 +32,7 @@ export async function provision(server: OwnServer, passwords: Passwords): Promis
     await checkOurselves(own)
     await settled(() => makeDatabase(own))
     await settled(() => closeAndPopulate(inside, passwords))
+    await settled(() => completeReaders(inside))
     await settled(() => renewPasswords(server, inside, passwords))
   } finally {
     await Promise.all([own.end({ timeout: 5 }), inside.end({ timeout: 5 })])
@@ -109,7 +110,7 @@ async function closeAndPopulate(inside: Sql, passwords: Passwords): Promise<void
     await grantConnect(tx, observerRole)
     await grantConnect(tx, probeRole)
     await makeReadersSchema(tx)
-    await makeTableCheck(tx)
+    await makeTableGuard(tx)
   })
 }
 

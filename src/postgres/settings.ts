@@ -48,7 +48,7 @@ export function postgresqlConf({ listen, port, sockets, memory, extra = {} }: Se
  * An eighth of the memory, where PostgreSQL's documentation gives a quarter to a machine that does nothing else. Its own 128 MB at least: what 1,000 clusters
  * write and the observer reads does not fit into those, and to read it again and again cost a quarter more CPU. Memory is taken as data fill it.
  */
-const sharedMegabytes = (memory: number): number => Math.max(128, Math.min(512, Math.floor(memory / 8 / 1_048_576)))
+const sharedMegabytes = (memory: number): number => Math.max(128, Math.min(1_024, Math.floor(memory / 8 / 1_048_576)))
 
 /** Whom the network lets in, and where to: nobody else then. */
 export type Door = {

@@ -21,6 +21,9 @@ type Deps = {
 /** Shares of one core, in per cent. */
 type Shares = { node: number; postgres: number }
 
+/** Seconds from the first look until it is measured: V8's threads compile for more than a minute, which a server does once. */
+const warming = 120
+
 /**
  * What it costs to observe clusters whose kubelets renew their Leases every ten seconds meanwhile, and how old what is shown gets. What PostgreSQL
  * does for the kubelets alone, autovacuum above all, is measured before and after.
@@ -45,8 +48,8 @@ export async function observing(deps: Deps, size: Size, seconds: number): Promis
     const before = await measured()
     progress('without the observer')
     child.stdin?.write('\n')
-    await sleep(40_000)
-    progress('all looked at once')
+    await sleep(warming * 1_000)
+    progress('all looked at, and what is run often is compiled')
     watch.begin()
     const during = await measured()
     const ages = watch.end()

@@ -1,6 +1,7 @@
 import postgres, { type Sql } from 'postgres'
 import type { ManagedDatastore } from '../../src/datastore/managed.ts'
 import { connectObserver, type Observer, type ObserverOptions, openObserver } from '../../src/datastore/observer.ts'
+import { tableGuard } from '../../src/datastore/table-guard.ts'
 import {
   clustersDatabase,
   loginRole,
@@ -16,6 +17,8 @@ export type Clusters = {
   managed: ManagedDatastore
   /** Sessions of the observer's apart from the datastore's own */
   observer: (change?: Partial<ObserverOptions>) => Observer
+  /** What reads do where the guard should miss something: for so long it looks at nothing. */
+  unguarded: <T>(work: () => Promise<T>) => Promise<T>
   /** Declares a cluster with one server. */
   add: (id?: string) => Promise<Cluster>
   close: () => Promise<void>
@@ -29,6 +32,13 @@ export type Cluster = {
   url: string
 }
 
+/** The clusters' database, for the role of a URL of ours. */
+export function inClusters(url: string): string {
+  const inside = new URL(url)
+  inside.pathname = `/${clustersDatabase}`
+  return inside.href
+}
+
 export function makeClusters(server: Throwaway): Clusters {
   const managed = managedOn(server)
   const sessions: { end: (options: { timeout: number }) => Promise<void> }[] = []
@@ -40,6 +50,18 @@ export function makeClusters(server: Throwaway): Clusters {
       const opened = openObserver({ connect: open, sessions: 1, ...change })
       observers.push(opened)
       return opened
+    },
+    unguarded: async (work) => {
+      const own = postgres(inClusters(server.url), { max: 1, onnotice: () => {}, fetch_types: false })
+      sessions.push(own)
+      const [guard] = await own`select pg_get_functiondef(${`${tableGuard}(text, text)`}::regprocedure) as text`
+      await own.unsafe(`create or replace function ${tableGuard}(owner text, reading text) returns text language plpgsql
+        as $$ begin return reading; end $$`)
+      try {
+        return await work()
+      } finally {
+        await own.unsafe(guard?.text)
+      }
     },
     add: async (id = newCluster()) => {
       const enrollment = newEnrollment()

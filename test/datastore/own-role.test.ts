@@ -9,7 +9,7 @@ const source = fileURLToPath(new URL('../../src', import.meta.url))
 const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
 
 /** The guard reads as the cluster's reader; the probes look at datastores that an admin names, with that login; rows are put back as the cluster's owner. */
-const mayName = /^datastore\/(guard|copy|kine-look|probe-\w+|restore\w*|backup\w*|[\w-]*rows)\.ts$/
+const mayName = /^datastore\/((?:table-)?guard|copy|kine-look|probe-\w+|restore\w*|backup\w*|[\w-]*rows)\.ts$/
 const naming = /^(?!import ).*(?:\bfrom (?:only )?\S*\bkine\b|\.kine\b)/m
 
 test("nothing but the guard names a managed cluster's table", () => {

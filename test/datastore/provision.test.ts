@@ -130,6 +130,25 @@ for (const major of majors) {
     assert.equal(schema, { owner, seen: true, written: false, others: false })
   })
 
+  test('clusters that an earlier release declared can be read, but for one whose servers hold its schema', async () => {
+    const [cluster, held] = [newCluster(), newCluster()]
+    const enrollment = newEnrollment()
+    await oneManaged(async (managed) => {
+      for (const one of [cluster, held]) await managed.declare(one)
+      await managed.makeLogin(held, enrollment, passwordOf(enrollment))
+    })
+    const inside = server.superuser('rollcall_k3s')
+    for (const one of [cluster, held]) await inside.unsafe(`drop function rollcall_read.${ownerRole(one)}(text)`)
+    const node = nodeSession(server, enrollment)
+    const read = (one: string) => oneManaged(async (managed) => managed.ready().then(() => namesIn(managed, one)))
+    await node.begin(async (tx) => {
+      await tx.unsafe(`grant usage on schema ${ownerRole(held)} to k3s_nodes`)
+      assert.equal([await read(cluster), await read(held)], ['absent', 'late'])
+    })
+    assert.is(await read(held), 'absent')
+    await node.end()
+  })
+
   test('a schema that its own nodes dropped is made again', async () => {
     const [cluster, enrollment] = [newCluster(), newEnrollment()]
     await oneManaged(async (managed) => {

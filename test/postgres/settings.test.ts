@@ -44,7 +44,7 @@ test('give PostgreSQL an eighth of the memory, within bounds', () => {
     /^shared_buffers = '(.*)'$/m.exec(postgresqlConf({ listen: '', port: 5432, sockets: '/run', memory }))?.[1]
   assert.is(given(512 * 2 ** 20), '128MB')
   assert.is(given(3 * 2 ** 30 + 1), '384MB')
-  assert.is(given(64 * 2 ** 30), '512MB')
+  assert.is(given(64 * 2 ** 30), '1024MB')
 })
 
 test('have no Unix socket where its path would be cut off', () => {
