@@ -1,4 +1,4 @@
-import { bootstrapName, mostBootstrapBytes } from '../k3s/bootstrap.ts'
+import { type BootstrapName, mostBootstrapBytes } from '../k3s/bootstrap.ts'
 import { leasePrefix, nodePrefix } from '../k3s/node-record.ts'
 import type { KineQuery } from './guard.ts'
 
@@ -35,8 +35,7 @@ export type LookRow = {
  * compaction, and nothing can be missed. It names the table once, since planning, with all of its indexes, costs more than reading.
  * @param known ids of rows whose values are not needed again; none at the first look
  */
-export function listQuery(serverToken: string, known: readonly string[]): KineQuery {
-  const bootstrap = bootstrapName(serverToken)
+export function listQuery(bootstrap: BootstrapName, known: readonly string[]): KineQuery {
   const places = [
     [nodePrefix, end(nodePrefix)],
     [leasePrefix, end(leasePrefix)],
@@ -66,8 +65,7 @@ export type Since = { from: string; anchor: string }
  * The rows of Nodes and of the bootstrap key since an earlier look, and of Leases since the last one, oldest first. To plan it and to read the table's
  * end costs half of what listing does. CASE, since the planner takes that as it is, and no index is searched but that of the ids.
  */
-export function newsQuery(serverToken: string, known: readonly string[], { from, anchor }: Since): KineQuery {
-  const bootstrap = bootstrapName(serverToken)
+export function newsQuery(bootstrap: BootstrapName, known: readonly string[], { from, anchor }: Since): KineQuery {
   const recent = known.filter((id) => BigInt(id) >= BigInt(from))
   const begins = (prefix: string) => `starts_with(name, '${prefix}')`
   const isWanted = [

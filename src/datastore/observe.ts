@@ -1,4 +1,4 @@
-import { bootstrapName } from '../k3s/bootstrap.ts'
+import { type BootstrapName, bootstrapName } from '../k3s/bootstrap.ts'
 import {
   knownIds,
   type Memory,
@@ -31,7 +31,7 @@ type Rows =
   | { kind: 'list' | 'news'; rows: readonly LookRow[] }
 
 /** A cluster that is looked at. `memory` is changed by it. */
-export type Subject = { clusterId: string; serverToken: string; memory: Memory }
+export type Subject = { clusterId: string; bootstrap: BootstrapName; memory: Memory }
 
 /**
  * Looks at a managed cluster once: for what is new since the last look, or, at first, every few minutes and after anything went wrong, at all of it.
@@ -46,7 +46,7 @@ export async function look(
   memory: Memory,
   now: number,
 ): Promise<Looked> {
-  const [looked] = await lookAtAll(observer, [{ clusterId, serverToken, memory }], now)
+  const [looked] = await lookAtAll(observer, [{ clusterId, bootstrap: bootstrapName(serverToken), memory }], now)
   return looked as Looked
 }
 
@@ -61,13 +61,12 @@ export async function lookAtAll(observer: Observer, subjects: readonly Subject[]
 /** Whether news may be enough for the next look. */
 export const isFollowed = (memory: Memory, now: number): boolean => since(memory, now) !== undefined
 
-function take({ serverToken, memory }: Subject, read: Rows, now: number): Looked {
+function take({ bootstrap, memory }: Subject, read: Rows, now: number): Looked {
   if (read.kind === 'tampered' || read.kind === 'late') {
     memory.marks = []
     return read
   }
   const { kind, rows } = read
-  const bootstrap = bootstrapName(serverToken)
   const tooMany = kind === 'list' && rows.length >= mostRows
   const hadRoom = (kind === 'list' ? takeList : takeNews)(memory, rows, bootstrap, now)
   const complete = hadRoom && !tooMany
@@ -90,9 +89,9 @@ async function news(observer: Observer, subjects: readonly Subject[], now: numbe
   })
   const reads = await readKines<LookRow>(
     observer,
-    asked.map(({ subject: { clusterId, serverToken, memory }, from }) => ({
+    asked.map(({ subject: { clusterId, bootstrap, memory }, from }) => ({
       clusterId,
-      query: newsQuery(serverToken, knownIds(memory), from),
+      query: newsQuery(bootstrap, knownIds(memory), from),
     })),
   )
   const found = new Map<Subject, Rows>()
@@ -112,8 +111,8 @@ function newsIn({ memory }: Subject, read: KineRead<LookRow>, anchor: string): R
   return undefined
 }
 
-async function list(observer: Observer, { clusterId, serverToken, memory }: Subject): Promise<Rows> {
-  const read = await readKine<LookRow>(observer, clusterId, listQuery(serverToken, knownIds(memory)))
+async function list(observer: Observer, { clusterId, bootstrap, memory }: Subject): Promise<Rows> {
+  const read = await readKine<LookRow>(observer, clusterId, listQuery(bootstrap, knownIds(memory)))
   if (read.kind === 'absent') return { kind: 'list', rows: [] }
   return read.kind === 'rows' ? { kind: 'list', rows: read.rows } : read
 }

@@ -21,12 +21,15 @@ export type OpenedBootstrap =
   | { caHash: string; serverCa: Buffer }
   | { trouble: 'too large' | 'malformed' | 'not of this token' | 'no server CA' }
 
+/** No secret: a part of a token's hash. */
+export type BootstrapName = `${typeof prefix}${string}`
+
 /**
  * The key under which K3s keeps a cluster's CA keys (K3s pkg/cluster/storage.go).
  * @param serverToken bare, as K3s' token file holds it
  */
-export function bootstrapName(serverToken: string): string {
-  return prefix + createHash('sha256').update(serverToken).digest('hex').slice(0, 12)
+export function bootstrapName(serverToken: string): BootstrapName {
+  return `${prefix}${createHash('sha256').update(serverToken).digest('hex').slice(0, 12)}`
 }
 
 /**

@@ -5,18 +5,19 @@ import { guarded, type KineQuery, type KineRead, readKine } from '../../src/data
 import { listQuery, newsQuery } from '../../src/datastore/kine-look.ts'
 import type { Observer } from '../../src/datastore/observer.ts'
 import { endStuckReads } from '../../src/datastore/stuck-reads.ts'
+import { bootstrapName } from '../../src/k3s/bootstrap.ts'
 import { suite } from '../suite.ts'
 import { majors, type Throwaway, throwawayPostgres } from '../throwaway-postgres.ts'
 import { type Cluster, type Clusters, kineTable, makeClusters } from './clusters.ts'
 
-const token = 'f0'.repeat(32)
+const bootstrap = bootstrapName('f0'.repeat(32))
 const everything: KineQuery = {
   columns: 'id int8, name text, value bytea',
   text: (table) => `select id::int8, name::text, value from only ${table} where id > 0 order by id limit 100`,
 }
 const ids: KineQuery = { columns: 'id int8', text: (table) => `select id::int8 from only ${table} where id > 3` }
 
-const news = newsQuery(token, [], { from: '-1', anchor: '1' })
+const news = newsQuery(bootstrap, [], { from: '-1', anchor: '1' })
 
 /** What a server of a cluster makes of its own table, and what the guard says to it. `victim` is the schema of another cluster. */
 type Attack = { title: string; sql: string; what: RegExp }
@@ -155,7 +156,7 @@ for (const major of majors) {
     test(`gets nothing by ${title}`, async () => {
       await mallory.node.unsafe(sql)
       expectTampered(await read(mallory), what)
-      expectTampered(await read(mallory, listQuery(token, ['1'])), what)
+      expectTampered(await read(mallory, listQuery(bootstrap, ['1'])), what)
       expectTampered(await read(mallory, news), what)
       assert.equal(told(), [])
     })
@@ -188,7 +189,7 @@ for (const major of majors) {
       create function encode(bytea, text) returns text immutable language sql as 'select case when spy() then $2 end';
       create function same(text, text) returns boolean immutable language sql as 'select spy()';
       create operator = (leftarg = text, rightarg = text, function = same)`)
-    assert.is((await read(mallory, listQuery(token, []))).kind, 'rows')
+    assert.is((await read(mallory, listQuery(bootstrap, []))).kind, 'rows')
     assert.is((await read(mallory, news)).kind, 'rows')
     assert.is((await read(mallory)).kind, 'rows')
     assert.equal(told(), [])
@@ -213,7 +214,7 @@ for (const major of majors) {
       insert into kine (name, deleted, value) values ('/registry/minions/big', 0, decode(repeat('00', 30000000), 'hex'));
       insert into kine (name, deleted, value) select '/registry/minions/n' || n, 0, decode(repeat('ab', 100000), 'hex') from generate_series(1, 100) n;
       insert into kine (name, deleted) select '/registry/minions/z' || n, 0 from generate_series(1, 10000) n`)
-    const result = await read(mallory, listQuery(token, []))
+    const result = await read(mallory, listQuery(bootstrap, []))
     if (result.kind !== 'rows') throw new Error(JSON.stringify(result))
     const sent = result.rows.reduce((sum, { value }) => sum + Buffer.from(String(value ?? ''), 'base64').length, 0)
     assert.ok(sent > 3_000_000 && sent <= 4 * 1024 * 1024, `${sent}`)
@@ -221,7 +222,7 @@ for (const major of majors) {
     assert.is(result.rows.find(({ name }) => String(name).endsWith('/big'))?.value, null)
     await mallory.node.unsafe(`delete from kine where octet_length(value) > 32768;
       insert into kine (name, deleted, value) select '/registry/minions/m' || n, 0, decode(repeat('ab', 32768), 'hex') from generate_series(1, 200) n`)
-    const recent = await read(mallory, newsQuery(token, [], { from: '10102', anchor: '10102' }))
+    const recent = await read(mallory, newsQuery(bootstrap, [], { from: '10102', anchor: '10102' }))
     if (recent.kind !== 'rows') throw new Error(JSON.stringify(recent))
     assert.is(recent.rows.length, 128)
     const brought = recent.rows.map(({ value }) => Buffer.from(String(value), 'base64').length)
@@ -234,7 +235,7 @@ for (const major of majors) {
       insert into kine (name, deleted, value) select '/registry/minions/' || n || repeat('x', 10000000), 0, 'v' from generate_series(1, 10) n;
       insert into kine (name, deleted) select '/registry/minions/n' || n, 0 from generate_series(1, 20000) n`)
     const begun = Date.now()
-    assert.equal(await read(mallory, listQuery(token, [])), { kind: 'late', what: 'a read took too long' })
+    assert.equal(await read(mallory, listQuery(bootstrap, [])), { kind: 'late', what: 'a read took too long' })
     assert.ok(Date.now() - begun < 8_000)
     assert.is((await read(victim)).kind, 'rows')
   })

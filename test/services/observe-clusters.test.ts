@@ -179,6 +179,24 @@ test('brings a cluster up once its bootstrap row is ready, with the CA hash that
   assert.equal([row.state, row.bootstrap, row.caHash], ['up', 'ready', caHash(Buffer.from(pem))])
 })
 
+test('looks under the token that a cluster has now, however long ago its row was written', async () => {
+  const cluster = await addManaged()
+  const pass = newPass()
+  const other = 'e1'.repeat(32)
+  await put(cluster.node, bootstrapName(other), Buffer.alloc(0))
+  await putNode(cluster.node, 'stranger', 'ready')
+  for (const wait of [0, 30, 30]) {
+    world.clock.now += wait
+    await pass()
+    assert.is((await clusterOf(cluster)).bootstrap, 'virgin')
+  }
+  const serverTokenSealed = world.vault.seal(`clusters/${cluster.id}/server_token`, other)
+  await world.db.update(clusterRows).set({ serverTokenSealed }).where(eq(clusterRows.id, cluster.id))
+  world.clock.now += 30
+  await pass()
+  assert.is((await clusterOf(cluster)).bootstrap, 'locked')
+})
+
 test('stops the line when the datastore shows another CA than was said', async () => {
   const cluster = await addManaged({ state: 'up', caHash: 'ab'.repeat(32), caHashFrom: 'dev_a' })
   await put(cluster.node, bootstrapName(token), bootstrapValue((await makeAuthority('other')).pem))
