@@ -275,8 +275,8 @@ download() {
   until [ -n "$2" ] && is_sum "$2" "$part"; do
     rc=0
     # shellcheck disable=SC2086 # options
-    code=$(curl -q -sS -f -L -C - $trust --connect-timeout 15 --speed-limit 1000 --speed-time 60 -o "$part" -w '%{http_code}' "$1" 2>"$W/why") || rc=$?
-    if [ -z "$2" ] && [ "$rc" -eq 0 ]; then break; fi
+    code=$(curl -q -sSfLC - $trust --connect-timeout 15 --speed-limit 1000 --speed-time 60 -o "$part" -w '%{http_code}' "$1" 2>"$W/why") || rc=$?
+    [ -n "$2" ] || [ "$rc" -ne 0 ] || break
     [ "$rc" -ne 0 ] || is_sum "$2" "$part" || echo 'its SHA-256 is not the one on record' >"$W/why"
     # What ended, or cannot be resumed, and is not it yet, never will be.
     case $rc/$code in 0/* | 33/* | 36/* | 22/416) is_sum "$2" "$part" || rm -f "$part" ;; esac
@@ -412,10 +412,7 @@ default_route() {
   dropin=$ETC/systemd/system/$UNIT.service.d/20-rollcall.conf
   # shellcheck disable=SC2046 # two words
   ! no_route || set -- $(ip -4 -o addr show up scope global | sed -n '/ dummy0 /d; s/^[0-9]*: *\([^ @]*\)[^ ]* *inet \([0-9.]*\)\/.*/\1 \2/p' | head -n 1)
-  if [ $# -ne 2 ]; then
-    rm -f "$address" "$dropin"
-    return
-  fi
+  [ $# -eq 2 ] || { rm -f "$address" "$dropin"; return; }
   [ -e "$STEPS/started" ] || report k3s.join start "there is no default route: one that leads nowhere is made, and the node's address is $2 on $1"
   mkdir -p "${address%/*}" "${dropin%/*}" || return
   {
@@ -430,7 +427,7 @@ END
 # A container that stands alone has a network of its own, and Docker and Podman give that a route.
 no_route() {
   case $ROLLCALL_CONTAINER/$ROLLCALL_DATASTORE/$ROLLCALL_API in ?*/sqlite/) return 1 ;; esac
-  command -v ip >/dev/null && ! { ip -4 route show default && ip -6 route show default; } | grep -qv 'dummy0 metric 65535'
+  command -v ip >/dev/null && ! { ip -4 route show default; ip -6 route show default; } | grep -qv 'dummy0 metric 65535'
 }
 
 # Why K3s gave up, as it said it last: not what stands before the @ of an endpoint, and nothing at all if it says a secret elsewhere.
@@ -510,7 +507,7 @@ claim_again() {
 
 # The node as the cluster sees it.
 k3s_ready() {
-  node=$(sed -n "s/^node-name: *[\"']\{0,1\}\([^\"']*\)[\"']\{0,1\} *\$/\1/p" "$CONFIG")
+  node=$(sed -n "s/^node-name: *[\"']*\([^\"']*\)[\"']* *\$/\1/p" "$CONFIG")
   [ -n "$node" ] || node=$(uname -n | tr '[:upper:]' '[:lower:]')
   n=0
   until [ "$(kubectl get node "$node" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' --request-timeout=10s)" = True ]; do
@@ -525,6 +522,8 @@ k3s_ready() {
     fi
     sleep $((n < 5 ? 2 : 10))
   done
+  # What K3s in a container once told its Node stays there, and plans of an upgrade would pass by K3s on the host, too: K3s only adds labels (pkg/agent/run.go).
+  [ -n "$ROLLCALL_CONTAINER" ] || kubectl label node "$node" rollcall/runtime-
   [ "$ROLLCALL_ROLE" = agent ] || summary
 }
 
@@ -556,9 +555,7 @@ read_settings() {
   [ "$ROLLCALL_ROLE" != agent ] || UNIT=k3s-agent
   STEPS=$STATE/steps/$ROLLCALL_ENROLLMENT
   QUEUE=$STEPS/queue
-  if ! { mkdir -p "$STEPS" "$RUN" && chmod 0700 "$STATE" "$RUN" && W=$(mktemp -d "$RUN/node.XXXXXX"); }; then
-    die "cannot write to $STATE and $RUN"
-  fi
+  { mkdir -p "$STEPS" "$RUN" && chmod 0700 "$STATE" "$RUN" && W=$(mktemp -d "$RUN/node.XXXXXX"); } || die "cannot write to $STATE and $RUN"
   [ ! -s "$QUEUE" ] || echo >>"$QUEUE"
   trap 'rm -rf "$W"' EXIT
   trap 'exit 1' INT TERM HUP

@@ -82,6 +82,25 @@ for (const [name, shell] of shells) {
     assert.not(node.read('systemctl').includes('rollcall-node'))
   })
 
+  once('once ready, K3s on the host takes away the label of the container that it may have run in before', async () => {
+    const unlabel = 'label node sn-0001 rollcall/runtime-\n'
+    const image = 'docker.io/rancher/k3s:v1.36.3-k3s1'
+    for (const [enrollment, role, onHost, more] of [
+      ['enr_contained', 'agent', false, { ROLLCALL_SCRIPT_URL: '', ROLLCALL_CONTAINER: image }],
+      ['enr_agent', 'agent', true, {}],
+      ['enr_server', 'server', true, {}],
+    ] as const) {
+      server.enrollment = enrollment
+      node.leave('k3s.join')
+      node.document(role, more)
+      node.write('k3s.args', '')
+      await passes()
+      const said = node.read('k3s.args')
+      assert.is(said.includes(unlabel), onHost, enrollment)
+      if (onHost) assert.ok(said.lastIndexOf('get node sn-0001') < said.indexOf(unlabel), enrollment)
+    }
+  })
+
   test('once ready, the ticket and the claimed document are gone; the node credential stays', async () => {
     node.document('server')
     node.write('run/user-data', 'secret')

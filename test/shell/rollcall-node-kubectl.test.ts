@@ -96,6 +96,23 @@ withBoth('a Node is deleted and kept from coming back; what others are called st
   }
 })
 
+withBoth('once ready, K3s on the host takes the label of a container from its Node, and no other', async () => {
+  const { store } = simulator as Simulator
+  const status = { conditions: [{ type: 'Ready', status: 'True' }], nodeInfo: { kubeletVersion: 'v1.36.3+k3s1' } }
+  const metadata = { name: 'sn-0001', labels: { 'rollcall/runtime': 'container', site: 'a' } }
+  await store.create(nodes, { apiVersion: 'v1', kind: 'Node', metadata, status })
+  const withKubectl = node.read('usr/bin/k3s')
+  for (const enrollment of [server.enrollment, 'enr_again']) {
+    server.enrollment = enrollment
+    node.document('server')
+    node.leave()
+    node.write('usr/bin/k3s', withKubectl, 0o755)
+    const { code, stderr } = await node.run(['sh'], template('rollcall-node.sh'), 'install')
+    assert.is(code, 0, stderr)
+    assert.equal((await store.get(nodes, 'sn-0001'))?.metadata.labels, { site: 'a' }, stderr)
+  }
+})
+
 withBoth('tells Nodes, pods and the hash that K3s puts into its tokens', async () => {
   const { store, root } = simulator as Simulator
   const conditions = (status: string) => [
