@@ -18,7 +18,9 @@ const image = z
 export const UpgradeRequest = z
   .strictObject({
     version: ClusterSpec.shape.version,
-    window: UpgradeWindow.optional().describe('Begins on a node only then; at any time without'),
+    window: UpgradeWindow.optional().describe(
+      'A plan begins only then, and goes on to its last node; at any time without',
+    ),
     agents_at_once: z.int().min(1).max(100).default(1).describe('Servers always go one at a time'),
     drain_agents: z.boolean().default(false).describe('Evict pods from an agent first; else it is only cordoned'),
     image: image.default(upgradeImage).describe('Without tag or digest, the tag is the version'),
