@@ -41,6 +41,8 @@ export function connect(
     application_name: 'rollcall',
     // Nothing of ours may ever resolve a name in a schema that a cluster owns (reference: hostile schemas).
     search_path: 'pg_catalog',
+    // Whatever an admin made the default: who waits for a lock must see what was committed before it came.
+    default_transaction_isolation: 'read committed',
     ...own,
   }
   const options = {

@@ -67,10 +67,11 @@ export function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered'
     case '55P03':
       return { kind: 'late', what: 'somebody holds the table locked' }
     case '57014':
-    case '25P04':
       return { kind: 'late', what: 'a read took too long' }
     case 'OBSERVER_STUCK':
       return { kind: 'tampered', what: 'a read did not end when it was told to' }
+    case 'OBSERVER_ENDED':
+      return { kind: 'tampered', what: 'a read ended the session that it ran in' }
     case '42883':
       return { kind: 'late', what: 'its reader is missing' }
     default:

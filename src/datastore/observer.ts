@@ -1,5 +1,6 @@
 import type { Sql } from 'postgres'
 import { clustersDatabase, observerRole } from '../k3s/datastore-names.ts'
+import { isConnectionLost } from '../store/guarded-transactions.ts'
 import { connect, type OwnServer } from './connect.ts'
 import { greet, limits, type Outcome, type Row, sendReads } from './read-messages.ts'
 
@@ -9,14 +10,14 @@ export type Observer = {
    * Runs a statement in a read-only transaction with short timeouts and without a search path, in one message; then rolls back, and discards
    * all that a session can keep.
    * @returns its rows
-   * @throws the error of Postgres; `code: 'OBSERVER_STUCK'` if it runs on though its time is up, `'OBSERVER_UNANSWERED'` if nothing came back in time,
-   *   and nothing shows that Postgres runs it
+   * @throws the error of Postgres; `code: 'OBSERVER_STUCK'` if it runs on though its time is up, `'OBSERVER_ENDED'` if it ends its session again and
+   *   again, `'OBSERVER_UNANSWERED'` if nothing came back in time, and nothing shows that Postgres runs it
    */
   run: (statement: string) => Promise<Row[]>
   /**
    * Runs several, each as by `run`, one after the other, in few messages. None of them hears of the others.
    * @returns what each came to
-   * @throws what says nothing of any of them: Postgres is away, or the session ended
+   * @throws what says nothing of any of them: Postgres is away
    */
   runAll: (statements: readonly string[]) => Promise<Outcome[]>
   close: () => Promise<void>
@@ -40,6 +41,14 @@ export type ObserverOptions = {
 }
 
 type Session = { sql: Sql; reads: number }
+
+/**
+ * Milliseconds for one message, after which its session is replaced. Code of a cluster that runs after all can have the guard planned anew under settings of its own, and
+ * no rollback takes a plan back: it finds nothing else, but is slow for the clusters that come next.
+ */
+const slow = 200
+/** Times that a read ends its session before that is said of it. */
+const endings = 2
 
 /** Opens the observer's sessions; each connects when it is first needed. */
 export function openObserver({ connect, sessions, patience = 10_000, most = 100, onStuck }: ObserverOptions): Observer {
@@ -65,6 +74,7 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 100,
     try {
       if (closed) throw Object.assign(new Error('the observer is closed'), { code: 'CONNECTION_ENDED' })
       session.reads += statements.length
+      const begun = performance.now()
       // Why it fails, the reads say themselves.
       void greet(session.sql).then(
         (process) => {
@@ -72,10 +82,12 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 100,
         },
         () => {},
       )
-      return await within(sendReads(session.sql, statements), patience)
+      const outcomes = await within(sendReads(session.sql, statements), patience)
+      if (performance.now() - begun > slow) session.reads = most
+      return outcomes
     } catch (error) {
+      if (!closed && (isStuck(error) || isConnectionLost(error))) renew(session, 0)
       if (!isStuck(error)) throw error
-      renew(session, 0)
       // A Postgres that hangs, or cannot be reached, is no cluster's doing.
       const runs = await within(Promise.resolve(onStuck?.(pid)), patience).catch(() => false)
       throw pid === undefined || runs === false ? unanswered() : error
@@ -84,8 +96,15 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 100,
       give(session)
     }
   }
+  // A session may have been ended by whom it was for, by an admin, or by its server's own end.
+  const isServed = () =>
+    send(['select 1']).then(
+      () => true,
+      () => false,
+    )
   const runAll = async (statements: readonly string[]): Promise<Outcome[]> => {
     const outcomes = new Map<number, Outcome>()
+    const ended = new Map<number, number>()
     let together = statements.length
     for (let left = [...statements.keys()]; left.length > 0; left = left.filter((n) => !outcomes.has(n))) {
       const some = left.slice(0, together)
@@ -93,10 +112,16 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 100,
         const came = await send(some.map((n) => statements[n] as string))
         for (const [i, outcome] of came.entries()) if (outcome) outcomes.set(some[i] as number, outcome)
       } catch (error) {
-        if (!isStuck(error)) throw error
+        if (!isStuck(error) && !isConnectionLost(error)) throw error
         // Which of them it was nobody knows: Postgres keeps answers back until there are 8 kB, or no more to come.
-        if (some.length === 1) outcomes.set(some[0] as number, { error })
         together = 1
+        const [one = 0, ...others] = some
+        if (others.length > 0) continue
+        if (!isStuck(error) && !(await isServed())) throw error
+        const times = (ended.get(one) ?? 0) + 1
+        ended.set(one, times)
+        if (isStuck(error)) outcomes.set(one, { error })
+        else if (times === endings) outcomes.set(one, { error: endedSession() })
       }
     }
     return statements.map((_, n) => outcomes.get(n) as Outcome)
@@ -119,6 +144,8 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 100,
 
 const stuck = 'OBSERVER_STUCK'
 
+const endedSession = () => Object.assign(new Error('a read ended its session'), { code: 'OBSERVER_ENDED' })
+
 const unanswered = () => Object.assign(new Error('Postgres does not answer'), { code: 'OBSERVER_UNANSWERED' })
 
 const isStuck = (error: unknown): boolean => (error as { code?: unknown } | undefined)?.code === stuck
@@ -132,7 +159,6 @@ const settings = {
   statement_timeout: limits.statement,
   lock_timeout: limits.lock,
   idle_in_transaction_session_timeout: limits.transaction,
-  search_path: '',
   // The guard's one query is planned once a session; left alone, Postgres plans it for each of the first five reads.
   plan_cache_mode: 'force_generic_plan',
   // Tables here may have no statistics yet: an index that gives the order is always the right one.

@@ -50,7 +50,7 @@ export async function greet(sql: Sql): Promise<number> {
  *
  * One message also because of a connection that is replaced in between: it cannot run the second half of a read without its first.
  * @returns what each came to: of the first at least, and of none behind one that failed; undefined for one whose rows had no room
- * @throws what Postgres did not say itself, which is about none of them
+ * @throws what ended the session, or kept it from beginning: whose doing that is nobody knows
  */
 export async function sendReads(sql: Sql, statements: readonly string[]): Promise<(Outcome | undefined)[]> {
   const since17 = Number.parseInt(String(sql.parameters.server_version), 10) >= 17
@@ -60,7 +60,7 @@ export async function sendReads(sql: Sql, statements: readonly string[]): Promis
   const [read, ended] = await Promise.allSettled([reads, sql.unsafe(`rollback; ${forget}`)])
   // PostgreSQL answers in order: those before the one that failed are over.
   const failed = [read, ended].find((one) => one.status === 'rejected')
-  if (failed && (failed.reason as { severity?: unknown } | undefined)?.severity === undefined) throw failed.reason
+  if (failed && (failed.reason as { severity?: unknown } | undefined)?.severity !== 'ERROR') throw failed.reason
   if (failed) return [...taken.over, { error: failed.reason }]
   taken.end()
   return taken.over

@@ -97,7 +97,12 @@ const lost = /^(?:CONNECTION_\w+|CONNECT_TIMEOUT|E[A-Z]+|ERR_SSL_\w+)$/
  * client that ended its upload, and then there is a connection that waits for its ROLLBACK.
  */
 function noteLoss(life: Life, error: unknown): void {
+  if (isConnectionLost(error)) life.over = true
+}
+
+/** Whether a statement was rejected because its connection is gone, or could not be made: Postgres ended it, or nobody is there. */
+export function isConnectionLost(error: unknown): boolean {
   const { code, severity } = (error ?? {}) as { code?: unknown; severity?: unknown }
-  const ended = severity === 'FATAL' || severity === 'PANIC'
-  if (ended || (severity === undefined && typeof code === 'string' && lost.test(code))) life.over = true
+  if (severity === 'FATAL' || severity === 'PANIC') return true
+  return severity === undefined && typeof code === 'string' && lost.test(code)
 }

@@ -119,19 +119,57 @@ for (const major of majors) {
     )
   })
 
-  test('say that Postgres is away where it is, and nothing of any cluster', async () => {
-    const observer = clusters.observer()
-    const reading = readAll(observer, {
+  test('give up the one that ends its session again and again, and go on with the others', async () => {
+    await nth(1).node.unsafe(`create function quit() returns boolean immutable language plpgsql as $$ begin
+        if session_user <> 'rollcall_observer' then return true; end if;
+        perform set_config('exit_on_error', 'on', false);
+        return 1 / 0 = 1; end $$;
+      create index i on kine (id) where quit()`)
+    assert.equal(said(await clusters.unguarded(() => readAll())), ['of 0', 'tampered', 'of 2', 'of 3', 'of 4'])
+  })
+
+  test('are done again where an admin ends their session', async () => {
+    const reading = readAll(clusters.observer(), {
       ...names,
       text: (table) => `select name::text from only ${table}, pg_catalog.pg_sleep(2)`,
     })
-    const ended = reading.catch(({ code }) => code)
     for (let n = 0; n < 100; n++) {
       const [one] = await server.superuser()`
         select pg_terminate_backend(pid) as ended from pg_stat_activity where usename = 'rollcall_observer' and state = 'active'`
       if (one) break
       await new Promise((done) => setTimeout(done, 20))
     }
-    assert.match(String(await ended), /57P01|CONNECTION_CLOSED/)
+    assert.equal(said(await reading), ['of 0', 'of 1', 'of 2', 'of 3', 'of 4'])
+  })
+
+  test('say that Postgres is away where it is, and nothing of any cluster', async () => {
+    const observer = clusters.observer()
+    await readAll(observer)
+    await server.restart(async () => {
+      const code = await readAll(observer).then(
+        () => 'read',
+        (error) => error.code,
+      )
+      assert.match(code, /^(CONNECTION_CLOSED|ECONNREFUSED|57P03)$/)
+    })
+    assert.equal(said(await readAll(observer)), ['of 0', 'of 1', 'of 2', 'of 3', 'of 4'])
+  })
+
+  test('see what was committed last, whatever isolation an admin made the default, and resolve no name but in pg_catalog', async () => {
+    const admin = server.superuser('rollcall_k3s')
+    await admin.unsafe("alter database rollcall_k3s set default_transaction_isolation = 'serializable'")
+    const [session] = await clusters
+      .observer()
+      .run("select current_setting('transaction_isolation') as isolation, current_setting('search_path') as path")
+    await admin.unsafe('alter database rollcall_k3s reset default_transaction_isolation')
+    assert.equal(session, { isolation: 'read committed', path: 'pg_catalog' })
+  })
+
+  test('that took long are followed by ones in a new session', async () => {
+    const observer = clusters.observer()
+    const who = async (text: string) => (await observer.run(`select pg_backend_pid() as pid${text}`))[0]?.pid
+    const first = await who('')
+    assert.is(await who(', pg_sleep(0.25)'), first)
+    assert.is.not(await who(''), first)
   })
 }

@@ -149,6 +149,21 @@ test('looks seldom at a cluster that made up more Nodes than are looked at, and 
   assert.equal((await clusterOf(cluster)).observedAt, before)
 })
 
+test('goes on with all others where one ends the session that it is read in, and makes that an alarm', async () => {
+  const all = [await addManaged(), await addManaged(), await addManaged()]
+  for (const { node } of all) await putNode(node, 'a', 'ready')
+  await (all[1] as Cluster).node.unsafe(`create function quit() returns boolean immutable language plpgsql as $$ begin
+      if session_user <> 'rollcall_observer' then return true; end if;
+      perform set_config('exit_on_error', 'on', false);
+      return 1 / 0 = 1; end $$;
+    create index i on kine (id) where quit()`)
+  await clusters.unguarded(newPass())
+  assert.equal(await Promise.all(all.map(nodesOf)), [['a true stranger'], [], ['a true stranger']])
+  const { observeTrouble } = await clusterOf(all[1] as Cluster)
+  assert.is(observeTrouble, 'datastore_tampered: a read ended the session that it ran in')
+  assert.equal(await alarms(), ['cluster.alarm.datastore_tampered'])
+})
+
 test('says that a bootstrap row is not of its token, and takes no CA from it', async () => {
   const cluster = await addManaged()
   const pass = newPass()
