@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto'
 import type { Sql, TransactionSql } from 'postgres'
 import { clustersDatabase, nodesGroup, observerRole, probeRole } from '../k3s/datastore-names.ts'
 import { scramVerifier } from '../postgres/scram.ts'
+import { completeReaders, renewReaders } from './complete-readers.ts'
 import { connect, type OwnServer } from './connect.ts'
 import { settled } from './race.ts'
-import { completeReaders, makeReadersSchema } from './reader.ts'
+import { makeReadersSchema } from './reader.ts'
 import { makeTableGuard } from './table-guard.ts'
 
 /** Any constant will do, as long as it is ours: "clusters" in hex. */
@@ -32,6 +33,7 @@ export async function provision(server: OwnServer, passwords: Passwords): Promis
     await checkOurselves(own)
     await settled(() => makeDatabase(own))
     await settled(() => closeAndPopulate(inside, passwords))
+    await settled(() => renewReaders(inside))
     await settled(() => completeReaders(inside))
     await settled(() => renewPasswords(server, inside, passwords))
   } finally {

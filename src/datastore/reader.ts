@@ -1,20 +1,38 @@
-import type { Sql, TransactionSql } from 'postgres'
+import type { TransactionSql } from 'postgres'
 import { observerRole, ownerRole, readerRole } from '../k3s/datastore-names.ts'
-import { readersSchema } from './reader-names.ts'
+import { guardSchema, readersSchema } from './reader-names.ts'
 import { tableGuard } from './table-guard.ts'
 
 /**
- * Makes the schema of the readers, once. PUBLIC may look into it for the guard of tables (table-guard.ts), which readers call; each reader is the observer's alone.
+ * Makes the schema of the readers, which the observer alone may look into, and the one of the guard that they call (table-guard.ts), once.
  * @param tx our own role in the clusters' database, alone at it
  */
 export async function makeReadersSchema(tx: TransactionSql): Promise<void> {
-  const [have] = await tx`select from pg_namespace where nspname = ${readersSchema}`
-  if (!have) await tx.unsafe(`create schema ${readersSchema}`)
-  const [may] = await tx<
-    { public: boolean }[]
-  >`select has_schema_privilege('public', ${readersSchema}, 'usage') as public`
-  if (!may?.public) await tx.unsafe(`grant usage on schema ${readersSchema} to public`)
+  await makeSchema(tx, readersSchema, observerRole)
+  await makeSchema(tx, guardSchema, 'public')
 }
+
+async function makeSchema(tx: TransactionSql, name: string, user: string): Promise<void> {
+  const [have] = await tx`select from pg_namespace where nspname = ${name}`
+  if (!have) await tx.unsafe(`create schema ${name}`)
+  // Not has_schema_privilege: what comes by way of PUBLIC may be taken from it.
+  const [may] = await tx`
+    select from pg_namespace n, aclexplode(n.nspacl) a left join pg_roles r on r.oid = a.grantee
+    where n.nspname = ${name} and a.privilege_type = 'USAGE' and coalesce(r.rolname, 'public') = ${user}`
+  if (!may) await tx.unsafe(`grant usage on schema ${name} to ${user}`)
+}
+
+/** The reader of a cluster, as SQL names it. @param owner `ownerRole` */
+export const readerOf = (owner: string): string => `${readersSchema}.${owner}(text)`
+
+/** What a reader runs. It names the guard's schema, so that one that was made for another place of it is known by this. */
+export const readerBody = (owner: string): string =>
+  ` begin return query execute ${tableGuard}('${owner}', reading); end `
+
+/** The statement that makes a reader, or gives one this body and leaves its owner and whom it serves as they are. */
+export const readerStatement = (owner: string): string =>
+  `create or replace function ${readersSchema}.${owner}(reading text) returns setof record language plpgsql volatile security definer
+    set search_path = '' as $$${readerBody(owner)}$$`
 
 /**
  * Makes, or completes, the one way by which the observer reads a cluster: a function that runs as a role which may read that cluster's table and
@@ -27,7 +45,7 @@ export async function makeReadersSchema(tx: TransactionSql): Promise<void> {
  */
 export async function makeReader(tx: TransactionSql, clusterId: string): Promise<void> {
   const [owner, reader] = [ownerRole(clusterId), readerRole(clusterId)]
-  const way = `${readersSchema}.${owner}`
+  const way = readerOf(owner)
   const [have] = await tx`select from pg_roles where rolname = ${reader}`
   if (!have) await tx.unsafe(`create role ${reader} nologin noinherit`)
   await tx.unsafe(`grant ${reader} to current_user`)
@@ -35,36 +53,13 @@ export async function makeReader(tx: TransactionSql, clusterId: string): Promise
   await tx.unsafe(`grant usage on schema ${owner} to ${reader}`)
   await tx.unsafe('reset role')
   await tx.unsafe(`alter default privileges for role ${owner} in schema ${owner} grant select on tables to ${reader}`)
-  await tx.unsafe(`create or replace function ${way}(reading text) returns setof record language plpgsql volatile security definer
-    set search_path = '' as $$ begin return query execute ${tableGuard}('${owner}', reading); end $$`)
+  await tx.unsafe(readerStatement(owner))
   // Postgres wants the new owner to be allowed to make functions there, for this one moment.
   await tx.unsafe(`grant create on schema ${readersSchema} to ${reader}`)
-  await tx.unsafe(`alter function ${way}(text) owner to ${reader}`)
+  await tx.unsafe(`alter function ${way} owner to ${reader}`)
   await tx.unsafe(`revoke create on schema ${readersSchema} from ${reader}`)
-  await tx.unsafe(`revoke all on function ${way}(text) from public`)
-  await tx.unsafe(`grant execute on function ${way}(text) to ${observerRole}`)
-}
-
-/**
- * Makes the readers of those clusters that have none, or one of an earlier release, which is asked in another way. A cluster whose servers hold its schema
- * just now is left out: it shows as one whose reader is missing.
- * @param sql our own role in the clusters' database, alone at it
- */
-export async function completeReaders(sql: Sql): Promise<void> {
-  const without = await sql<{ id: string }[]>`
-    select substr(nspname, 5) as id from pg_namespace
-    where nspname ~ '^k3s_[0-9a-z]{26}$' and pg_get_userbyid(nspowner) = nspname
-      and to_regprocedure(format('%I.%I(text)', ${readersSchema}::text, nspname)) is null`
-  for (const { id } of without) {
-    try {
-      await sql.begin(async (tx) => {
-        await tx.unsafe('set local lock_timeout = 1000')
-        await makeReader(tx, `clu_${id}`)
-      })
-    } catch (error) {
-      if ((error as { code?: string }).code !== '55P03') throw error
-    }
-  }
+  await tx.unsafe(`revoke all on function ${way} from public`)
+  await tx.unsafe(`grant execute on function ${way} to ${observerRole}`)
 }
 
 /** Drops it again. The cluster's schema, and with it what the role may read, is gone before. */

@@ -1,11 +1,11 @@
 import type { TransactionSql } from 'postgres'
-import { readersSchema, tamperedState } from './reader-names.ts'
+import { guardSchema, tamperedState } from './reader-names.ts'
 
 /**
  * `(owner text, reading text) returns text`: holds a cluster's table until the transaction ends, refuses it unless it is what K3s makes, and
  * only then hands on the query that is to read it.
  */
-export const tableGuard = `${readersSchema}.guard`
+export const tableGuard = `${guardSchema}.guard`
 
 /** `name type`, as kine 0.9 to 0.17 make them; the types by their numbers, which nobody can take. Postgres' collations "default" and "C" are 100 and 950. */
 const columns = {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import * as assert from 'uvu/assert'
 import { ownerRole, readerRole } from '../../src/k3s/datastore-names.ts'
@@ -147,6 +148,78 @@ for (const major of majors) {
     })
     assert.is(await read(held), 'absent')
     await node.end()
+  })
+
+  test('readers of an earlier release, which shared a schema with their guard that all could look into, are renewed', async () => {
+    const [cluster, enrollment] = [newCluster(), newEnrollment()]
+    const owner = ownerRole(cluster)
+    await oneManaged(async (managed) => {
+      await managed.declare(cluster)
+      await managed.makeLogin(cluster, enrollment, passwordOf(enrollment))
+    })
+    const inside = server.superuser('rollcall_k3s')
+    await inside.unsafe(`alter function rollcall_guard.guard set schema rollcall_read; drop schema rollcall_guard;
+      grant usage on schema rollcall_read to public; revoke usage on schema rollcall_read from rollcall_observer;
+      create or replace function rollcall_read.${owner}(reading text) returns setof record language plpgsql volatile security definer
+        set search_path = '' as $$ begin return query execute rollcall_read.guard('${owner}', reading); end $$`)
+    const node = nodeSession(server, enrollment)
+    await node.unsafe(`${kineTable}; create view v as select rollcall_read.guard('', '')`)
+    const read = () => oneManaged(async (managed) => managed.ready().then(() => namesIn(managed, cluster)))
+    const former = async () =>
+      (await inside`select to_regprocedure('rollcall_read.guard(text, text)') is not null as there`)[0]?.there
+    assert.equal(await read(), [])
+    assert.is(
+      await refusal(node.unsafe(`create view w as select * from rollcall_read.${owner}('') as t(i int)`)),
+      '42501',
+    )
+    assert.is(
+      await refusal(node.unsafe('create function rollcall_guard.f() returns int language sql return 1')),
+      '42501',
+    )
+    assert.is(await former(), true)
+    await node.unsafe('drop view v')
+    assert.equal(await read(), [])
+    assert.is(await former(), false)
+    await node.end()
+  })
+
+  test('starts though the servers of three clusters change their schemas without end', async () => {
+    const [cluster, ...hostile] = Array.from({ length: 4 }, newCluster) as [string, ...string[]]
+    const enrollments = hostile.map(newEnrollment)
+    await oneManaged(async (managed) => {
+      for (const one of [cluster, ...hostile]) await managed.declare(one)
+      for (const [i, one] of hostile.entries())
+        await managed.makeLogin(one, enrollments[i] as string, passwordOf(enrollments[i] as string))
+    })
+    const inside = server.superuser('rollcall_k3s')
+    for (const one of [cluster, ...hostile]) await inside.unsafe(`drop function rollcall_read.${ownerRole(one)}(text)`)
+    let on = true
+    const loops = hostile.map(async (one, i) => {
+      const node = nodeSession(server, enrollments[i] as string)
+      const schema = ownerRole(one)
+      const what = `grant usage on schema ${schema} to k3s_nodes; revoke usage on schema ${schema} from k3s_nodes`
+      while (on) await node.begin(async (tx) => [await tx.unsafe(what), await sleep(150)])
+      await node.end()
+    })
+    await sleep(200)
+    const begun = Date.now()
+    try {
+      assert.equal(await oneManaged(async (managed) => managed.ready().then(() => namesIn(managed, cluster))), 'absent')
+      assert.ok(Date.now() - begun < 20_000)
+    } finally {
+      on = false
+      await Promise.all(loops)
+    }
+    for (const one of hostile)
+      assert.is(await oneManaged(async (managed) => managed.ready().then(() => namesIn(managed, one))), 'absent')
+  })
+
+  test('starts though there is a schema whose name only looks like one of ours', async () => {
+    const inside = server.superuser('rollcall_k3s')
+    const name = `k3s_${'ilou'.repeat(7).slice(0, 26)}`
+    await inside.unsafe(`create role ${name}; create schema ${name} authorization ${name}`)
+    await oneManaged((managed) => managed.ready())
+    await inside.unsafe(`drop schema ${name}; drop role ${name}`)
   })
 
   test('a schema that its own nodes dropped is made again', async () => {
