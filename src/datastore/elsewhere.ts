@@ -4,8 +4,8 @@ import { connect, type OwnServer } from './connect.ts'
 import { thinOwned } from './thin.ts'
 
 /**
- * Drops what a cluster's role left in other databases than the clusters'. Postgres lets everybody into the database `postgres`, and everybody
- * there may make a large object: one of them would keep the role for ever.
+ * Drops what a cluster's role left, and what it was granted, in other databases than the clusters'. Postgres lets everybody into the database `postgres`, and
+ * everybody there may make a large object, and grant it to any role: one of them would keep the role for ever.
  */
 export async function dropElsewhere(server: OwnServer, sql: Sql, role: string): Promise<void> {
   const rows = await sql<{ name: string }[]>`

@@ -1,10 +1,10 @@
 import type { Sql, TransactionSql } from 'postgres'
-import { ownerRole } from '../k3s/datastore-names.ts'
+import { ownerRole, readerRole } from '../k3s/datastore-names.ts'
 import type { OwnServer } from './connect.ts'
 import { dropElsewhere } from './elsewhere.ts'
 import { grantConnect } from './provision.ts'
-import { dropReader, makeReader } from './reader.ts'
-import { thinSchema } from './thin.ts'
+import { dropReader, makeReader, readerOf } from './reader.ts'
+import { thinBuiltOn, thinSchema } from './thin.ts'
 
 /**
  * Makes a cluster's schema, the role that owns it and the way to read it, or completes them. Nothing in the schema is looked at: it is its servers'.
@@ -31,7 +31,9 @@ export async function declareWithin(tx: TransactionSql, clusterId: string): Prom
 export async function purgeSchema(server: OwnServer, sql: Sql, clusterId: string): Promise<void> {
   const name = ownerRole(clusterId)
   await thinSchema(sql, name)
+  await thinBuiltOn(sql, readerOf(name))
   await dropElsewhere(server, sql, name)
+  await dropElsewhere(server, sql, readerRole(clusterId))
   await sql.begin(async (tx) => {
     const [have] = await tx<{ role: boolean; schema: boolean }[]>`
       select exists (select from pg_roles where rolname = ${name}) as role,

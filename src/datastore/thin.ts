@@ -20,6 +20,19 @@ export async function thinOwned(sql: Sql, role: string, heir?: string): Promise<
   await thin(sql, ownedBy(role), heir === undefined ? drop : (thing) => handOver(thing, heir))
 }
 
+/**
+ * The same for what others built on a function, directly or on one another: a view asks nobody for EXECUTE. What stays is for DROP … CASCADE.
+ * @param routine as regprocedure reads it
+ */
+export async function thinBuiltOn(sql: Sql, routine: string): Promise<void> {
+  for (let before = Number.POSITIVE_INFINITY; ; ) {
+    const found = await sql.unsafe<Thing[]>(builtOn(routine))
+    if (found.length <= together || found.length >= before) return
+    before = found.length
+    for (let i = 0; i < found.length; i += together) await runAll(sql, found.slice(i, i + together).map(drop))
+  }
+}
+
 type Thing = { type: string; name: string }
 
 // Postgres itself quotes what it names. The newest first: what depends on another one was usually made after it.
@@ -65,6 +78,22 @@ async function runAll(sql: Sql, statements: readonly string[]): Promise<void> {
 const inSchema = (name: string) => `
   select classid, objid from pg_depend
   where refclassid = 'pg_namespace'::regclass and refobjid = (select oid from pg_namespace where nspname = '${name}') and deptype = 'n'`
+
+// A view hangs on what it reads by its rule, and a row type on its view: those are part of another thing ("i"), which is what is dropped. Of a column,
+// only what hangs on it.
+const builtOn = (routine: string) => `
+  with recursive built (classid, objid, objsubid) as (
+    select classid, objid, objsubid from pg_depend where refclassid = 'pg_proc'::regclass and refobjid = to_regprocedure('${routine}')
+    union
+    select d.* from built b, lateral (
+      select classid, objid, objsubid from pg_depend
+      where refclassid = b.classid and refobjid = b.objid and b.objsubid in (0, refobjsubid)
+      union all
+      select refclassid, refobjid, refobjsubid from pg_depend where classid = b.classid and objid = b.objid and deptype = 'i') d)
+  select o.type, o.identity as name from built b, pg_identify_object(b.classid, b.objid, b.objsubid) o
+  where o.identity is not null
+    and not exists (select from pg_depend i where i.classid = b.classid and i.objid = b.objid and i.deptype = 'i')
+  order by b.objid desc`
 
 // Of a user mapping Postgres names the server without quotes: it is left to DROP OWNED.
 const ownedBy = (role: string) => `

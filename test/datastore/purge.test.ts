@@ -1,7 +1,7 @@
 import type { Sql } from 'postgres'
 import * as assert from 'uvu/assert'
 import type { ManagedDatastore } from '../../src/datastore/managed.ts'
-import { loginRole, ownerRole } from '../../src/k3s/datastore-names.ts'
+import { loginRole, ownerRole, readerRole } from '../../src/k3s/datastore-names.ts'
 import { suite } from '../suite.ts'
 import { majors, type Throwaway, throwawayPostgres } from '../throwaway-postgres.ts'
 import { kineTable, managedOn, newCluster, newEnrollment, nodeSession, passwordOf } from './node.ts'
@@ -84,6 +84,55 @@ for (const major of majors) {
     await superuser.unsafe(`revoke connect on database postgres from public`)
     await managed.purge(cluster)
     assert.is(await left(owner), 0)
+  })
+
+  test('goes though a node of another cluster built more on its reader than Postgres has locks for, when it could', async () => {
+    const [one, other] = [await withNode(), await withNode()]
+    const [way, superuser] = [`rollcall_read.${one.owner}`, server.superuser('rollcall_k3s')]
+    await superuser.unsafe('grant usage on schema rollcall_read to public')
+    await other.node.unsafe(`create view low as select 1 as i; create table ruled (i int)`)
+    await other.node.unsafe(`create view "odd; name" as select * from ${way}('') as t(i int)`)
+    await other.node.unsafe(`create rule r as on insert to ruled do also select * from ${way}('') as t(i int)`)
+    await other.node.unsafe(
+      `create function f() returns setof int begin atomic select i from ${way}('') as t(i int); end`,
+    )
+    await other.node.unsafe(`create table typed (n int, v "odd; name")`)
+    for (let i = 0; i < 20; i++)
+      await other.node.unsafe(
+        numbers(40)
+          .map((n) => `create view v${i}_${n} as select i from ${n % 2 ? `${way}('') as t(i int)` : '"odd; name"'}`)
+          .join(';'),
+      )
+    // A view that was made before what it reads.
+    await other.node.unsafe('create or replace view low as select i from v19_40')
+    await superuser.unsafe('revoke usage on schema rollcall_read from public')
+    await managed.dropLogin(one.cluster, one.enrollment)
+    await managed.purge(one.cluster)
+    assert.is(await left(readerRole(one.cluster)), 0)
+    const kept = await superuser`select relname from pg_class c join pg_namespace n on n.oid = relnamespace
+      where nspname = ${other.owner} and relkind in ('r', 'v') order by 1`
+    assert.equal(
+      kept.map(({ relname }) => relname),
+      ['kine', 'ruled', 'typed'],
+    )
+  })
+
+  test('goes though a node of another cluster granted its roles a large object in another database', async () => {
+    const [one, other] = [await withNode(), await withNode()]
+    const superuser = server.superuser('postgres')
+    await superuser.unsafe(`grant connect on database postgres to public`)
+    const elsewhere = nodeSession(server, other.enrollment, { database: 'postgres' })
+    open.push(elsewhere)
+    await elsewhere.unsafe('set role none')
+    const [made] = await elsewhere`select lo_create(0) as id`
+    await elsewhere.unsafe(
+      `grant select on large object ${made?.id} to ${one.owner}, ${readerRole(one.cluster)}, ${one.login}`,
+    )
+    await managed.dropLogin(one.cluster, one.enrollment)
+    await managed.purge(one.cluster)
+    assert.equal([await left(one.login), await left(one.owner), await left(readerRole(one.cluster))], [0, 0, 0])
+    assert.is((await superuser`select from pg_largeobject_metadata`).length, 1)
+    await superuser.unsafe(`revoke connect on database postgres from public`)
   })
 
   test('goes though a node of another cluster holds its roles', async () => {
