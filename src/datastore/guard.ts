@@ -1,6 +1,7 @@
 import { ownerRole } from '../k3s/datastore-names.ts'
 import type { Observer } from './observer.ts'
 import { readersSchema, tamperedState } from './reader-names.ts'
+import { tamperedSigns } from './table-guard.ts'
 
 /** What is asked of a cluster's table. `text` names it by the argument, behind FROM ONLY; both are our own words, with nothing of anybody else's in them. */
 export type KineQuery = { columns: string; text: (table: string) => string }
@@ -57,7 +58,7 @@ export function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered'
     case '42P01':
       return { kind: 'absent' }
     case tamperedState:
-      return { kind: 'tampered', what: message.slice(0, 200) }
+      return { kind: 'tampered', what: ofTheGuard(message) }
     case '42809':
       return { kind: 'tampered', what: 'kine is no table' }
     case '42501':
@@ -80,6 +81,10 @@ export function refusal(error: unknown): { kind: 'absent' } | { kind: 'tampered'
       return { kind: 'late', what: `Postgres refused to read it (${code})` }
   }
 }
+
+// Hostile code can raise that state as well, and what it says would stand before an admin.
+const ofTheGuard = (message: string) =>
+  message.split(', ').every((sign) => tamperedSigns.includes(sign)) ? message : 'it is not what K3s makes'
 
 // Short, so that a look for news is below the 1,024 bytes that postgres.js 3.4.9 sends at once: what ends the read goes along then.
 const quoted = (text: string) => `$r$${text}$r$`

@@ -24,39 +24,80 @@ const ordinary = Object.entries(columns)
   .map(([name, types]) => `(a.attname = '${name}' and a.atttypid in (${types.join(', ')}))`)
   .join(' or ')
 
+/** Of indexes; kine 0.9 to 0.17 make 7. */
+const mostIndexes = 16
+
 /**
- * Each line is a way to have one's own code run by whoever reads: K3s makes none of them, so there is nothing to weigh. The flags of pg_class stay up for a
- * while after their cause is gone, which is its owner's loss. The planner runs immutable functions of index expressions, index predicates and extended
- * statistics by itself. Everything but those two needs a lock that ours keeps away; for them see reader.ts.
+ * Each line is a way to have one's own code run by whoever reads, or to cost it dearly: K3s makes none of them, so there is nothing to weigh. The flags of
+ * pg_class stay up for a while after their cause is gone, which is its owner's loss. The planner runs immutable functions of index expressions, index
+ * predicates and extended statistics by itself, and locks every index. Everything but indexes and statistics needs a lock that ours keeps away; for
+ * their code see reader.ts.
+ */
+const signs: readonly (readonly [what: string, when: string])[] = [
+  ['kine is no plain table', `c.relkind <> 'r' or c.relispartition`],
+  ['it is not logged', `c.relpersistence <> 'p'`],
+  ['it is of a type', 'c.reloftype <> 0'],
+  ['it belongs to another role', 'c.relowner <> owner::regrole'],
+  ['it has row security', 'c.relrowsecurity or c.relforcerowsecurity'],
+  ['it has rules', 'c.relhasrules'],
+  ['it inherits or is inherited', 'c.relhassubclass or a.heirs'],
+  ['it has a check constraint', 'c.relchecks <> 0'],
+  [`it has more than ${mostIndexes} indexes`, 'i.many'],
+  ['it has an index on an expression', 'i.expressions'],
+  [
+    'it has statistics on an expression',
+    'exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null)',
+  ],
+  ['it has other columns', 'a.others'],
+  ['it has generated columns', 'a.generated'],
+  ['it has a collation of its own', 'a.collations'],
+]
+const [[noTable]] = signs as [(typeof signs)[0]]
+const swapped = 'it was swapped while it was looked at'
+
+/** What the guard says of a table that is not what K3s makes: some of these, joined by `, `. */
+export const tamperedSigns: readonly string[] = [...signs.map(([what]) => what), swapped]
+
+/**
+ * LOCK goes through a view, as its owner, to all tables behind it, and waits for each: so what is no table is not locked at all, and nothing is waited for
+ * with locks in hand. The look is at the catalog's rows: to_regclass goes by what the session remembers, which of a table that was swapped just now is the
+ * old one. A view that comes between look and lock is refused a moment later, by the check of what is held then. Without a row in the catalog there
+ * was nothing to check: a snapshot from before the table was made has none.
  */
 const body = `
 declare
-  found text;
+  kind "char";
+  until timestamptz;
+  wrong text;
 begin
-  execute pg_catalog.format('lock table only %I.kine in access share mode', owner);
-  select nullif(concat_ws(', ',
-    case when c.relkind <> 'r' or c.relispartition then 'kine is no plain table' end,
-    case when c.relpersistence <> 'p' then 'it is not logged' end,
-    case when c.reloftype <> 0 then 'it is of a type' end,
-    case when c.relowner <> owner::regrole then 'it belongs to another role' end,
-    case when c.relrowsecurity or c.relforcerowsecurity then 'it has row security' end,
-    case when c.relhasrules then 'it has rules' end,
-    case when c.relhassubclass or a.heirs then 'it inherits or is inherited' end,
-    case when c.relchecks <> 0 then 'it has a check constraint' end,
-    case when i.expressions then 'it has an index on an expression' end,
-    case when exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null) then 'it has statistics on an expression' end,
-    a.columns), '')
-  into found
+  loop
+    select c.relkind into kind from pg_catalog.pg_class c
+    where c.relname = 'kine' and c.relnamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = owner::name);
+    if kind in ('v', 'p') then
+      raise exception using errcode = '${tamperedState}', message = '${noTable}';
+    end if;
+    begin
+      execute pg_catalog.format('lock table only %I.kine in access share mode nowait', owner);
+      exit;
+    exception when lock_not_available then
+      until := coalesce(until, pg_catalog.clock_timestamp() + pg_catalog.current_setting('lock_timeout')::interval);
+      if pg_catalog.clock_timestamp() > until then
+        raise;
+      end if;
+    end;
+    perform pg_catalog.pg_sleep(0.02);
+  end loop;
+  select nullif(concat_ws(', ', ${signs.map(([what, when]) => `case when ${when} then '${what}' end`).join(',\n    ')}), '')
+  into wrong
   from pg_catalog.pg_class c, lateral (
-    select bool_or(a.attinhcount <> 0) as heirs, case
-      when count(*) <> ${Object.keys(columns).length} or not bool_and(${ordinary}) then 'it has other columns'
-      when not bool_and(a.attgenerated = '' and a.attidentity = '') then 'it has generated columns'
-      when not bool_and(a.attcollation in (0, 100, 950)) then 'it has a collation of its own'
-    end as columns from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) a, lateral (
-    select bool_or(i.indexprs is not null or i.indpred is not null) as expressions from pg_catalog.pg_index i where i.indrelid = c.oid) i
+    select bool_or(a.attinhcount <> 0) as heirs, count(*) <> ${Object.keys(columns).length} or not bool_and(${ordinary}) as others,
+      not bool_and(a.attgenerated = '' and a.attidentity = '') as generated, not bool_and(a.attcollation in (0, 100, 950)) as collations
+    from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) a, lateral (
+    select count(*) > ${mostIndexes} as many, bool_or(i.indexprs is not null or i.indpred is not null) as expressions
+    from pg_catalog.pg_index i where i.indrelid = c.oid) i
   where c.oid = pg_catalog.format('%I.kine', owner)::regclass;
-  if found is not null then
-    raise exception using errcode = '${tamperedState}', message = found;
+  if not found or wrong is not null then
+    raise exception using errcode = '${tamperedState}', message = coalesce(wrong, '${swapped}');
   end if;
   return reading;
 end
