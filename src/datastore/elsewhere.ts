@@ -1,6 +1,7 @@
 import type { Sql } from 'postgres'
 import { clustersDatabase } from '../k3s/datastore-names.ts'
 import { connect, type OwnServer } from './connect.ts'
+import { takeGrantsOn } from './granted-on.ts'
 import { thinOwned } from './thin.ts'
 
 /**
@@ -16,6 +17,7 @@ export async function dropElsewhere(server: OwnServer, sql: Sql, role: string): 
     const there = connect(server, { database: name, max: 1 })
     try {
       await thinOwned(there, role)
+      await takeGrantsOn(there, role)
       await there.unsafe(`drop owned by ${role} cascade`)
     } finally {
       await there.end({ timeout: 1 })

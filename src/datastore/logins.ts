@@ -3,6 +3,7 @@ import { clustersDatabase, loginRole, nodesGroup, ownerRole, readerRole } from '
 import type { OwnServer } from './connect.ts'
 import { dropElsewhere } from './elsewhere.ts'
 import { fenceRole } from './fence.ts'
+import { takeGrantsOn } from './granted-on.ts'
 import { secret } from './provision.ts'
 import { thinOwned } from './thin.ts'
 
@@ -41,6 +42,7 @@ export async function dropLogin(server: OwnServer, sql: Sql, clusterId: string, 
   const login = loginRole(enrollmentId)
   await fenceRole(sql, login)
   await dropElsewhere(server, sql, login)
+  await takeGrantsOn(sql, login)
   await thinOwned(sql, login, await existing(sql, ownerRole(clusterId)))
   await sql.begin(async (tx) => {
     const [found] = await tx<{ owner: boolean }[]>`

@@ -2,6 +2,7 @@ import type { Sql, TransactionSql } from 'postgres'
 import { ownerRole, readerRole } from '../k3s/datastore-names.ts'
 import type { OwnServer } from './connect.ts'
 import { dropElsewhere } from './elsewhere.ts'
+import { takeGrantsOn } from './granted-on.ts'
 import { grantConnect } from './provision.ts'
 import { dropReader, makeReader, readerOf } from './reader.ts'
 import { thinBuiltOn, thinSchema } from './thin.ts'
@@ -32,8 +33,10 @@ export async function purgeSchema(server: OwnServer, sql: Sql, clusterId: string
   const name = ownerRole(clusterId)
   await thinSchema(sql, name)
   await thinBuiltOn(sql, readerOf(name))
-  await dropElsewhere(server, sql, name)
-  await dropElsewhere(server, sql, readerRole(clusterId))
+  for (const role of [name, readerRole(clusterId)]) {
+    await dropElsewhere(server, sql, role)
+    await takeGrantsOn(sql, role)
+  }
   await sql.begin(async (tx) => {
     const [have] = await tx<{ role: boolean; schema: boolean }[]>`
       select exists (select from pg_roles where rolname = ${name}) as role,

@@ -135,6 +135,43 @@ for (const major of majors) {
     await superuser.unsafe(`revoke connect on database postgres from public`)
   })
 
+  test('goes though a node of another cluster granted its roles something by a grant option', async () => {
+    const [one, other] = [await withNode(), await withNode()]
+    const victims = `${one.owner}, ${one.login}, ${readerRole(one.cluster)}`
+    const superuser = server.superuser('postgres')
+    await superuser.unsafe(`grant connect on database postgres to public`)
+    const elsewhere = nodeSession(server, other.enrollment, { database: 'postgres' })
+    open.push(elsewhere)
+    const grantTwice = async (node: Sql, giver: string, from: string, to: string, rights: readonly string[]) => {
+      await node.unsafe(`set role ${from}`)
+      for (const right of rights) await node.unsafe(`grant ${right} to ${giver} with grant option`)
+      await node.unsafe(`set role ${to}`)
+      for (const right of rights) await node.unsafe(`grant ${right} to ${victims}`)
+    }
+    await other.node.unsafe(`create type "odd; name" as (n int); create domain d as int; create sequence s`)
+    await other.node.unsafe(
+      `create function f(int) returns int language sql as 'select 1'; create table "a ""b" ("n m" int)`,
+    )
+    const [made] = await other.node`select lo_create(0) as id`
+    await grantTwice(other.node, other.login, other.owner, 'none', [
+      'select on kine',
+      'select, update ("n m") on "a ""b"',
+      'all on sequence s',
+      'all on function f(int)',
+      'all on type "odd; name"',
+      'all on domain d',
+      `usage on schema ${other.owner}`,
+      `select on large object ${made?.id}`,
+    ])
+    await elsewhere.unsafe('set role none')
+    const [there] = await elsewhere`select lo_create(0) as id`
+    await grantTwice(elsewhere, other.owner, 'none', other.owner, [`all on large object ${there?.id}`])
+    await managed.dropLogin(one.cluster, one.enrollment)
+    await managed.purge(one.cluster)
+    assert.equal([await left(one.login), await left(one.owner), await left(readerRole(one.cluster))], [0, 0, 0])
+    await superuser.unsafe(`revoke connect on database postgres from public`)
+  })
+
   test('goes though a node of another cluster holds its roles', async () => {
     const [one, other] = [await withNode(), await withNode()]
     const hold = `begin; grant usage on schema ${other.owner} to ${one.login}, ${one.owner}`
