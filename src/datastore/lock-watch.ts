@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sql } from 'postgres'
+import { observerRole } from '../k3s/datastore-names.ts'
 
 /**
  * Locks in Postgres' shared table that the sessions of one login may hold together. K3s holds some dozens; the table has room for
@@ -11,12 +12,15 @@ const most = 1_000
 const attempts = 40
 const between = 5
 
-/** A node's login that held more locks than K3s ever does, and was ended for it. */
-export type Hoarder = { role: string; locks: number }
+/**
+ * Who held more locks than K3s ever does, and was ended for it: a node's login, or one session of the observer's, by its process. A cluster's code
+ * made that one do it; whose, the observer finds out, which reads each again by itself.
+ */
+export type Hoarder = { role: string; locks: number; process: number | null }
 
 export type LockWatch = {
   /**
-   * Looks at who holds Postgres' locks, and ends each login that holds too many, with its sessions.
+   * Looks at who holds Postgres' locks, and ends each login that holds too many, with its sessions; of the observer's, the session alone.
    * @throws what Postgres says
    */
   look: () => Promise<Hoarder[]>
@@ -27,7 +31,7 @@ export type LockWatch = {
 type Post = { sql: Sql; stands: boolean }
 
 /**
- * Keeps Postgres' lock table from being filled by a node. It is shared by all databases, PostgreSQL knows no limit for a role, and whoever fills it
+ * Keeps Postgres' lock table from being filled by a node, or by its code in a session of ours. It is shared by all databases, PostgreSQL knows no limit for a role, and whoever fills it
  * keeps everybody from writing, logging in and being fenced (53200). So who watches must need nothing of it: a session in a
  * transaction that has run the look before holds all locks that the look, and the end of sessions, will ever take. Two sessions take
  * turns, so that one always stands while the other one begins anew, to hear of new roles and to stay young.
@@ -80,8 +84,9 @@ async function counted(sql: Sql, before: string): Promise<Hoarder[]> {
 
 // What does not come to its end here is not lost: whoever hears of a hoarder goes on until its login is ended (services/lock-watch.ts).
 async function endAll(post: Post, other: Post, hoarders: readonly Hoarder[]): Promise<void> {
-  for (const { role } of hoarders) {
-    await endHoarder(post, other, role).catch(() => {
+  for (const { role, process } of hoarders) {
+    const ended = process === null ? endHoarder(post, other, role) : endSessions(post, role, process)
+    await ended.catch(() => {
       post.stands = false
     })
   }
@@ -97,8 +102,9 @@ async function endHoarder(post: Post, other: Post, role: string): Promise<void> 
   }
 }
 
-async function endSessions({ sql }: Post, role: string): Promise<void> {
-  await sql.unsafe(`${renew}; select pg_terminate_backend(pid) from pg_stat_activity where usename = '${role}'`)
+async function endSessions({ sql }: Post, role: string, process?: number): Promise<void> {
+  const which = process === undefined ? '' : ` and pid = ${process}`
+  await sql.unsafe(`${renew}; select pg_terminate_backend(pid) from pg_stat_activity where usename = '${role}'${which}`)
 }
 
 async function forbid(post: Post, role: string): Promise<boolean> {
@@ -123,7 +129,7 @@ const holds = 'select from pg_auth_members limit 1; select from pg_roles limit 1
 
 // What serialisable transactions have read (SIReadLock) is counted elsewhere. Only names of our own making get into statements.
 const look = `
-  select s.usename as role, sum(l.locks)::int as locks
+  select s.usename as role, sum(l.locks)::int as locks, p.process
   from (select pid, count(*) as locks from pg_locks where not fastpath and mode <> 'SIReadLock' group by pid) l
-  join pg_stat_activity s on s.pid = l.pid
-  where s.usename ~ '^k3s_n_[0-9a-hjkmnp-tv-z]{26}$' group by s.usename having sum(l.locks) > ${most}`
+  join pg_stat_activity s on s.pid = l.pid, lateral (select case when s.usename = '${observerRole}' then s.pid end as process) p
+  where s.usename ~ '^(k3s_n_[0-9a-hjkmnp-tv-z]{26}|${observerRole})$' group by s.usename, p.process having sum(l.locks) > ${most}`

@@ -111,6 +111,9 @@ async function closeAndPopulate(inside: Sql, passwords: Passwords): Promise<void
     }
     await grantConnect(tx, observerRole)
     await grantConnect(tx, probeRole)
+    // Only a member may end its sessions (lock-watch.ts, stuck-reads.ts), and there may be no lock left to become one then.
+    const [member] = await tx<{ ours: boolean }[]>`select pg_has_role(${observerRole}::name, 'usage') as ours`
+    if (!member?.ours) await tx.unsafe(`grant ${observerRole} to current_user`)
     await makeReadersSchema(tx)
     await makeTableGuard(tx)
   })

@@ -23,6 +23,14 @@ export function startLockWatch(context: Context): Running {
   const round = async (signal: AbortSignal): Promise<number> => {
     try {
       for (const hoarder of await managed.locks.look()) {
+        const { process, locks } = hoarder
+        if (process !== null) {
+          context.log.error(
+            { process, locks },
+            'a read of a cluster takes the locks of PostgreSQL: its session was ended',
+          )
+          continue
+        }
         if (distrusted.has(hoarder.role)) continue
         const done = distrust(context, hoarder, signal).finally(() => distrusted.delete(hoarder.role))
         distrusted.set(hoarder.role, done)
@@ -54,7 +62,7 @@ async function distrust(context: Context, hoarder: Hoarder, signal: AbortSignal)
  * Ends a login that took more locks than K3s ever does. Whoever runs such code on a server has its cluster's token and CA keys too, so the cluster
  * is *compromised* (DESIGN.md, "K3s rules"): no new server comes in, and an admin hears of it.
  */
-export async function punish(context: Context, { role, locks }: Hoarder): Promise<void> {
+export async function punish(context: Context, { role, locks }: Pick<Hoarder, 'role' | 'locks'>): Promise<void> {
   const login = await findLogin(context.sql, role)
   if (!login) return
   await fenceLogins(context, { enrollmentId: login.enrollment_id })

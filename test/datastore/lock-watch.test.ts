@@ -5,7 +5,7 @@ import { suite } from '../suite.ts'
 
 const test = suite('the watch over locks')
 
-const hoarder = { role: 'k3s_n_00000000000000000000000000', locks: 5_000 }
+const hoarder = { role: 'k3s_n_00000000000000000000000000', locks: 5_000, process: null }
 
 /** Two sessions that see a hoarder from the second look on, and fail as told. */
 function watch(fails: (session: number, text: string) => boolean) {

@@ -1,7 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres, { type Sql } from 'postgres'
 import * as assert from 'uvu/assert'
-import { clustersDatabase, loginPassword, loginRole } from '../../src/k3s/datastore-names.ts'
+import { connectObserver } from '../../src/datastore/observer.ts'
+import {
+  clustersDatabase,
+  loginPassword,
+  loginRole,
+  observerRole,
+  sharedLoginPassword,
+} from '../../src/k3s/datastore-names.ts'
 import { closeAdvisoryLocks } from '../../src/postgres/advisory-locks.ts'
 import { startLockWatch } from '../../src/services/lock-watch.ts'
 import { noteLogin } from '../../src/store/gate-logins.ts'
@@ -223,6 +230,33 @@ for (const major of majors) {
       seen.push(...(await world.managed.locks.look().catch(() => [])).map(({ role }) => role))
     }
     assert.equal(seen, [mallory.login])
+  })
+
+  test("of the observer's end the session that holds them, and are no cluster's fault", async () => {
+    const own = { url: server.url, connection: {} }
+    const password = sharedLoginPassword(world.keys.nodePassword, observerRole)
+    const [reading, other] = [connectObserver(own, password), connectObserver(own, password)]
+    open.push(reading, other)
+    const alarms: unknown[] = []
+    const log = Object.create(world.log, { error: { value: (about: unknown) => alarms.push(about) } })
+    const watch = startLockWatch({ ...world, log })
+    try {
+      await sleep(700)
+      await other.unsafe('begin; select count(pg_advisory_lock(g)) from generate_series(1, 800) g')
+      await reading.unsafe('begin; select count(pg_advisory_lock(g)) from generate_series(1001, 1800) g')
+      const [{ pid }] = (await reading`select pg_backend_pid() as pid`) as unknown as [{ pid: number }]
+      await sleep(700)
+      assert.equal(alarms, [])
+      await reading.unsafe('select count(pg_advisory_lock(g)) from generate_series(1801, 2101) g')
+      for (let i = 0; i < 20 && alarms.length === 0; i++) await sleep(100)
+      assert.equal(alarms, [{ process: pid, locks: 1_101 }])
+      await other`select 1`
+      assert.equal([...(await world.sql`select from pg_stat_activity where pid = ${pid}`)], [])
+    } finally {
+      await watch.stop()
+    }
+    assert.is(await mayLogIn(observerRole), true)
+    assert.is(await cluster(victim.cluster), 'up')
   })
 
   test('as K3s takes them are left alone', async () => {
