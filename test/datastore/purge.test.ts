@@ -50,6 +50,19 @@ for (const major of majors) {
     assert.is((await server.superuser('rollcall_k3s')`select from pg_largeobject_metadata`).length, 0)
   })
 
+  test('is purged though everything in it hangs on what was made last', async () => {
+    const { cluster, enrollment, node, owner } = await withNode()
+    const many = (text: (n: number) => string, count: number) => numbers(count).map(text).join('; ')
+    for (let i = 0; i < 20; i++) await node.unsafe(many((n) => `create view v${i}_${n} as select 1 as n`, 40))
+    await node.unsafe(many((n) => `create view late${n} as select 1 as n`, 60))
+    const all = numbers(60).map((n) => `late${n}`)
+    for (let i = 0; i < 20; i++)
+      await node.unsafe(many((n) => `create or replace view v${i}_${n} as select 1 as n from ${all}`, 40))
+    await managed.dropLogin(cluster, enrollment)
+    await managed.purge(cluster)
+    assert.is(await left(owner), 0)
+  })
+
   test('loses a login that owns more than Postgres has locks for, in two databases; its cluster keeps all of it', async () => {
     const { cluster, enrollment, node, owner, login } = await withNode()
     const superuser = server.superuser('postgres')
