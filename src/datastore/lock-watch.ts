@@ -31,8 +31,8 @@ export type LockWatch = {
 type Post = { sql: Sql; stands: boolean }
 
 /**
- * Keeps Postgres' lock table from being filled by a node, or by its code in a session of ours. It is shared by all databases, PostgreSQL knows no limit for a role, and whoever fills it
- * keeps everybody from writing, logging in and being fenced (53200). So who watches must need nothing of it: a session in a
+ * Keeps Postgres' lock table from being filled by a node, or by its code in a session of ours. It is shared by all databases, PostgreSQL knows no
+ * limit for a role, and whoever fills it keeps everybody from writing, logging in and being fenced (53200). So who watches must need nothing of it: a session in a
  * transaction that has run the look before holds all locks that the look, and the end of sessions, will ever take. Two sessions take
  * turns, so that one always stands while the other one begins anew, to hear of new roles and to stay young.
  * @param connect opens a client with one connection of our own role in the clusters' database, which does not end it for being idle
