@@ -7,8 +7,8 @@ import { greet, limits, type Outcome, type Row, sendReads } from './read-message
 /** Sessions of the observer, each with one connection that serves one read at a time and keeps nothing of it. */
 export type Observer = {
   /**
-   * Runs a statement in a read-only transaction with short timeouts and without a search path, in one message; then rolls back, and discards
-   * all that a session can keep.
+   * Runs a statement in a read-only transaction with short timeouts, its names resolved in pg_catalog alone, in one message; then rolls back, and
+   * discards all that a session can keep.
    * @returns its rows
    * @throws the error of Postgres; `code: 'OBSERVER_STUCK'` if it runs on though its time is up, `'OBSERVER_ENDED'` if it ends its session again and
    *   again, `'OBSERVER_UNANSWERED'` if nothing came back in time, and nothing shows that Postgres runs it
@@ -117,11 +117,14 @@ export function openObserver({ connect, sessions, patience = 10_000, most = 100,
         together = 1
         const [one = 0, ...others] = some
         if (others.length > 0) continue
-        if (!isStuck(error) && !(await isServed())) throw error
+        if (isStuck(error)) {
+          outcomes.set(one, { error })
+          continue
+        }
+        if (!(await isServed())) throw error
         const times = (ended.get(one) ?? 0) + 1
         ended.set(one, times)
-        if (isStuck(error)) outcomes.set(one, { error })
-        else if (times === endings) outcomes.set(one, { error: endedSession() })
+        if (times === endings) outcomes.set(one, { error: endedSession() })
       }
     }
     return statements.map((_, n) => outcomes.get(n) as Outcome)

@@ -7,13 +7,12 @@ const grace = 1
 /**
  * Ends sessions of the observer that run for longer than any read may: hostile code can catch a cancelled statement and switch timeouts off,
  * but not this. Needed only where the guard failed, so nothing does it without cause.
- * @param sql our own role in the clusters' database
+ * @param sql our own role in the clusters' database, which is a member of the observer's (provision.ts): what a session does shows to members alone
  * @param seconds that a read may take
  * @returns their processes: what Postgres itself says of a read that did not end
  */
 export async function endStuckReads(sql: Sql, seconds: number): Promise<number[]> {
-  // What a session does shows to a member of its role, who alone may end it.
-  await sql.unsafe(`grant ${observerRole} to current_user; select pg_sleep(${grace})`)
+  await sql.unsafe(`select pg_sleep(${grace})`)
   const ended = await sql<{ pid: number }[]>`
     select pid, pg_terminate_backend(pid) from pg_stat_activity
     where usename = ${observerRole} and xact_start < clock_timestamp() - make_interval(secs => ${seconds})`
