@@ -3,14 +3,18 @@ import { pipeline } from 'node:stream/promises'
 import type { Sql, TransactionSql } from 'postgres'
 import { AppError } from '../errors.ts'
 import { ownerRole } from '../k3s/datastore-names.ts'
-import { guarded, refusal } from './guard.ts'
+import { guarded, refusal, saysHeld } from './guard.ts'
+import { patience } from './patience.ts'
 import { declareWithin } from './schemas.ts'
 
 /** Milliseconds that a whole copy may take: an hour, for a cluster that is gigabytes large. */
 const hour = 3_600_000
 
+/** Milliseconds for a table that somebody holds. */
+const forTable = 5_000
+
 const limits = [
-  'set local lock_timeout = 5000',
+  `set local lock_timeout = ${forTable}`,
   `set local statement_timeout = ${hour}`,
   `set local idle_in_transaction_session_timeout = ${hour}`,
   "set local search_path = ''",
@@ -42,13 +46,12 @@ export async function copyOut(observer: Sql, clusterId: string, use: (rows: Read
   })
   const broken: { error?: unknown } = {}
   try {
-    await observer.begin('read only', async (tx) => {
-      await tx.unsafe(limits)
+    await withTable(observer, clusterId, async (tx) => {
       const rows = await tx.unsafe(`copy (${query}) to stdout`).readable()
       // Who takes the rows may not listen yet when Postgres refuses: an error that nobody hears ends the process. It is thrown to who reads then.
       rows.on('error', () => {})
       await used(rows, use).catch((error) => {
-        // The table is looked at after COPY began.
+        // Postgres may refuse what it has begun.
         if (error.name === 'PostgresError') throw error
         broken.error = error
         // Nobody takes the rest, so the session cannot be told anything any more. Its socket is let go on once more: it never closes over what is unread.
@@ -65,6 +68,28 @@ export async function copyOut(observer: Sql, clusterId: string, use: (rows: Read
     const found = refusal(error)
     if (found.kind === 'absent') throw conflict('its table is not there: no server of it has started yet')
     throw conflict(found.kind === 'late' ? `it cannot be read now: ${found.what}` : `datastore_tampered: ${found.what}`)
+  }
+}
+
+/**
+ * Does something in a transaction that holds the cluster's table. The guard does not wait for one that somebody else holds, and rows are handed out once: so
+ * nothing is read at first, and each try is a transaction of its own.
+ */
+async function withTable(observer: Sql, clusterId: string, work: (tx: TransactionSql) => Promise<void>): Promise<void> {
+  const hold = guarded(clusterId, { columns: 'one int4', text: () => 'select 1' })
+  const again = patience(forTable)
+  for (let held = false; ; ) {
+    try {
+      await observer.begin('read only', async (tx) => {
+        await tx.unsafe(limits)
+        await tx.unsafe(hold)
+        held = true
+        await work(tx)
+      })
+      return
+    } catch (error) {
+      if (held || !saysHeld(error) || !(await again())) throw error
+    }
   }
 }
 

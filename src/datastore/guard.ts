@@ -1,5 +1,7 @@
 import { ownerRole } from '../k3s/datastore-names.ts'
 import type { Observer } from './observer.ts'
+import { patience } from './patience.ts'
+import { limits, type Outcome } from './read-messages.ts'
 import { readersSchema, tamperedState } from './reader-names.ts'
 import { tamperedSigns } from './table-guard.ts'
 
@@ -24,26 +26,36 @@ export type KineRead<Row> =
  * @throws what Postgres says when it is away, full, or not set up
  */
 export async function readKine<Row>(observer: Observer, clusterId: string, query: KineQuery): Promise<KineRead<Row>> {
-  try {
-    return { kind: 'rows', rows: (await observer.run(guarded(clusterId, query))) as Row[] }
-  } catch (error) {
-    return refusal(error)
-  }
+  const [read] = await readKines<Row>(observer, [{ clusterId, query }])
+  return read as KineRead<Row>
 }
 
 /**
- * Reads several clusters, as `readKine` reads each, one after the other, in fewer messages.
+ * Reads several clusters, as `readKine` reads each, one after the other, in fewer messages. A table that somebody holds is asked for again, behind the
+ * others, until the time is up: VACUUM holds it for moments.
  * @throws what Postgres says when it is away, full, or not set up
  */
 export async function readKines<Row>(
   observer: Observer,
   reads: readonly { clusterId: string; query: KineQuery }[],
 ): Promise<KineRead<Row>[]> {
-  const outcomes = await observer.runAll(reads.map(({ clusterId, query }) => guarded(clusterId, query)))
+  const statements = reads.map(({ clusterId, query }) => guarded(clusterId, query))
+  const outcomes = await observer.runAll(statements)
+  const again = patience(limits.lock)
+  const heldOf = (some: readonly number[]) => some.filter((n) => isHeld(outcomes[n]))
+  for (let held = heldOf([...outcomes.keys()]); held.length > 0 && (await again()); held = heldOf(held)) {
+    const came = await observer.runAll(held.map((n) => statements[n] as string))
+    for (const [i, n] of held.entries()) outcomes[n] = came[i] as Outcome
+  }
   return outcomes.map((outcome) =>
     'error' in outcome ? refusal(outcome.error) : { kind: 'rows', rows: outcome.rows as Row[] },
   )
 }
+
+const isHeld = (outcome: Outcome | undefined) => outcome !== undefined && 'error' in outcome && saysHeld(outcome.error)
+
+/** Whether a guarded query was refused because somebody holds the table. */
+export const saysHeld = (error: unknown): boolean => (error as { code?: unknown } | undefined)?.code === '55P03'
 
 /** The guarded query alone, for who brings a read-only transaction, and limits, of its own. */
 export function guarded(clusterId: string, { columns, text }: KineQuery): string {

@@ -2,8 +2,8 @@ import type { TransactionSql } from 'postgres'
 import { guardSchema, tamperedState } from './reader-names.ts'
 
 /**
- * `(owner text, reading text) returns text`: holds a cluster's table until the transaction ends, refuses it unless it is what K3s makes, and
- * only then hands on the query that is to read it.
+ * `(owner text, reading text) returns text`: holds a cluster's table until the transaction ends, or refuses at once if somebody else does (55P03), refuses it
+ * unless it is what K3s makes, and only then hands on the query that is to read it.
  */
 export const tableGuard = `${guardSchema}.guard`
 
@@ -59,34 +59,20 @@ const swapped = 'it was swapped while it was looked at'
 export const tamperedSigns: readonly string[] = [...signs.map(([what]) => what), swapped]
 
 /**
- * LOCK goes through a view, as its owner, to all tables behind it, and waits for each: so what is no table is not locked at all, and nothing is waited for
- * with locks in hand. The look is at the catalog's rows: to_regclass goes by what the session remembers, which of a table that was swapped just now is the
- * old one. A view that comes between look and lock is refused a moment later, by the check of what is held then. Without a row in the catalog there
- * was nothing to check: a snapshot from before the table was made has none.
+ * LOCK goes through a view, as its owner, to all tables behind it: so what has no file of its own is not locked at all. It does not wait, whoever calls waits
+ * and tries again, from a new transaction (guard.ts): to wait here, with an exception caught for each try, cost a tenth of a look. What a session remembers
+ * of the catalog is as new as its transaction, and enough for the first look, which needs no query; a view that comes between look and lock is refused a moment later,
+ * by the check of what is held then. Without a row in the catalog there was nothing to check: a snapshot from before the table was made has none.
  */
 const body = `
 declare
-  kind "char";
-  until timestamptz;
+  kine text := pg_catalog.format('%I.kine', owner);
   wrong text;
 begin
-  loop
-    select c.relkind into kind from pg_catalog.pg_class c
-    where c.relname = 'kine' and c.relnamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = owner::name);
-    if kind in ('v', 'p') then
-      raise exception using errcode = '${tamperedState}', message = '${noTable}';
-    end if;
-    begin
-      execute pg_catalog.format('lock table only %I.kine in access share mode nowait', owner);
-      exit;
-    exception when lock_not_available then
-      until := coalesce(until, pg_catalog.clock_timestamp() + pg_catalog.current_setting('lock_timeout')::interval);
-      if pg_catalog.clock_timestamp() > until then
-        raise;
-      end if;
-    end;
-    perform pg_catalog.pg_sleep(0.02);
-  end loop;
+  if pg_catalog.pg_relation_filenode(kine::regclass) is null then
+    raise exception using errcode = '${tamperedState}', message = '${noTable}';
+  end if;
+  execute 'lock table only ' || kine || ' in access share mode nowait';
   select nullif(concat_ws(', ', ${signs.map(([what, when]) => `case when ${when} then '${what}' end`).join(',\n    ')}), '')
   into wrong
   from pg_catalog.pg_class c, lateral (
@@ -95,7 +81,7 @@ begin
     from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) a, lateral (
     select count(*) > ${mostIndexes} as many, bool_or(i.indexprs is not null or i.indpred is not null) as expressions
     from pg_catalog.pg_index i where i.indrelid = c.oid) i
-  where c.oid = pg_catalog.format('%I.kine', owner)::regclass;
+  where c.oid = kine::regclass;
   if not found or wrong is not null then
     raise exception using errcode = '${tamperedState}', message = coalesce(wrong, '${swapped}');
   end if;

@@ -77,12 +77,30 @@ for (const major of majors) {
     assert.match(await detailOf(copyOf(guarded)), /^datastore_tampered: .*row security/)
   })
 
-  test('a refusal that comes before anybody takes the rows is thrown to who takes them', async () => {
-    const late = async (stream: Readable) => {
-      await sleep(100)
+  test('nobody is handed the rows of a cluster that is refused', async () => {
+    const use = async () => assert.unreachable('was handed rows')
+    assert.match(await detailOf(managed.copyOut(await declared(), use)), /^its table is not there/)
+  })
+
+  test('a table that is held is waited for, and its rows are handed out once', async () => {
+    const { cluster, node } = await begun(kineTable, rows)
+    let uses = 0
+    await node.unsafe('begin; lock table kine in access exclusive mode')
+    const copy = managed.copyOut(cluster, async (stream) => {
+      uses++
       for await (const _ of stream);
-    }
-    assert.match(await detailOf(managed.copyOut(await declared(), late)), /^its table is not there/)
+    })
+    await sleep(300)
+    assert.is(uses, 0)
+    await node.unsafe('commit')
+    await copy
+    assert.is(uses, 1)
+  })
+
+  test('a table that is held for longer is refused', async () => {
+    const { cluster, node } = await begun(kineTable, rows)
+    await node.unsafe('begin; lock table kine in access exclusive mode')
+    assert.is(await detailOf(copyOf(cluster)), 'it cannot be read now: somebody holds the table locked')
   })
 
   test('what takes the rows may fail, and the next copy works', async () => {

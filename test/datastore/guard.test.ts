@@ -160,19 +160,24 @@ for (const major of majors) {
     assert.equal(await read(), { kind: 'tampered', what: 'it has more than 16 indexes' })
   })
 
-  test('refuses a table that its snapshot does not show', async () => {
-    await mallory.node.unsafe(kineTable)
-    const server_ = { url: server.url, connection: {} }
-    const old = kept(connectObserver(server_, sharedLoginPassword(key, observerRole)))
-    await old.unsafe('begin isolation level repeatable read read only; select from pg_catalog.pg_class limit 1')
-    await mallory.node.unsafe(`alter table kine rename to real; create view kine as select * from real`)
-    try {
-      await old.unsafe(guarded(mallory.id, ids))
-      assert.unreachable('was read')
-    } catch (error) {
-      assert.equal(refusal(error), { kind: 'tampered', what: 'it was swapped while it was looked at' })
-    }
-  })
+  for (const [what, swap, says] of [
+    ['table', `drop table kine; ${kineTable}`, 'it was swapped while it was looked at'],
+    ['view', 'alter table kine rename to real; create view kine as select * from real', 'kine is no plain table'],
+  ] as const) {
+    test(`refuses a ${what} that its snapshot does not show`, async () => {
+      await mallory.node.unsafe(kineTable)
+      const server_ = { url: server.url, connection: {} }
+      const old = kept(connectObserver(server_, sharedLoginPassword(key, observerRole)))
+      await old.unsafe('begin isolation level repeatable read read only; select from pg_catalog.pg_class limit 1')
+      await mallory.node.unsafe(swap)
+      try {
+        await old.unsafe(guarded(mallory.id, ids))
+        assert.unreachable('was read')
+      } catch (error) {
+        assert.equal(refusal(error), { kind: 'tampered', what: says })
+      }
+    })
+  }
 
   test('lets hostile code say nothing in its own words', async () => {
     await mallory.node.unsafe(`${kineTable}
