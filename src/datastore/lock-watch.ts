@@ -12,6 +12,9 @@ const most = 1_000
 const attempts = 40
 const between = 5
 
+/** Looks from one session until the other begins anew and takes over: some two seconds. To begin costs ten times as much as to look. */
+const looksEach = 8
+
 /**
  * Who held more locks than K3s ever does, and was ended for it: a node's login, or one session of the observer's, by its process. A cluster's code
  * made that one do it; whose, the observer finds out, which reads each again by itself.
@@ -33,8 +36,8 @@ type Post = { sql: Sql; stands: boolean }
 /**
  * Keeps Postgres' lock table from being filled by a node, or by its code in a session of ours. It is shared by all databases, PostgreSQL knows no
  * limit for a role, and whoever fills it keeps everybody from writing, logging in and being fenced (53200). So who watches must need nothing of it: a session in a
- * transaction that has run the look before holds all locks that the look, and the end of sessions, will ever take. Two sessions take
- * turns, so that one always stands while the other one begins anew, to hear of new roles and to stay young.
+ * transaction that has planned and run the look before holds all locks that the look, and the end of sessions, will ever take. Two sessions take
+ * turns, so that one always stands while the other one begins anew, to stay young.
  * @param connect opens a client with one connection of our own role in the clusters' database, which does not end it for being idle
  */
 export function openLockWatch(connect: () => Sql): LockWatch {
@@ -42,10 +45,14 @@ export function openLockWatch(connect: () => Sql): LockWatch {
     { sql: connect(), stands: false },
     { sql: connect(), stands: false },
   ]
+  let looks = 0
   return {
     look: async () => {
       const [elder, younger] = turn
       const seen = (await lookFrom(younger, elder)) ?? (await lookFrom(elder, younger))
+      looks++
+      if (seen && elder.stands && looks < looksEach) return seen
+      looks = 0
       turn = [younger, elder]
       const renewed = await stand(elder).catch((error) => {
         // Who was found must be told of now: his login is ended, and no later look finds him.
@@ -64,7 +71,7 @@ export function openLockWatch(connect: () => Sql): LockWatch {
 
 async function lookFrom(post: Post, other: Post): Promise<Hoarder[] | undefined> {
   if (!post.stands) return undefined
-  const hoarders = await counted(post.sql, renew).catch(() => undefined)
+  const hoarders = await counted(post.sql, `${renew}; ${sessions}; execute looking`).catch(() => undefined)
   if (hoarders) await endAll(post, other, hoarders)
   else post.stands = false
   return hoarders
@@ -72,13 +79,13 @@ async function lookFrom(post: Post, other: Post): Promise<Hoarder[] | undefined>
 
 async function stand(post: Post): Promise<Hoarder[]> {
   post.stands = false
-  const seen = await counted(post.sql, `rollback; begin read only; ${holds}`)
+  const seen = await counted(post.sql, `rollback; begin read only; ${holds}; ${prepare}; ${sessions}; execute looking`)
   post.stands = true
   return seen
 }
 
-async function counted(sql: Sql, before: string): Promise<Hoarder[]> {
-  const results = (await sql.unsafe(`${before}; ${sessions}; ${look}`)) as unknown as Hoarder[][]
+async function counted(sql: Sql, statements: string): Promise<Hoarder[]> {
+  const results = (await sql.unsafe(statements)) as unknown as Hoarder[][]
   return [...(results.at(-1) ?? [])]
 }
 
@@ -133,3 +140,6 @@ const look = `
   from (select pid, count(*) as locks from pg_locks where not fastpath and mode <> 'SIReadLock' group by pid) l
   join pg_stat_activity s on s.pid = l.pid, lateral (select case when s.usename = '${observerRole}' then s.pid end as process) p
   where s.usename ~ '^(k3s_n_[0-9a-hjkmnp-tv-z]{26}|${observerRole})$' group by s.usename, p.process having sum(l.locks) > ${most}`
+
+// To plan it costs ten times as much as to run it. It is planned anew in each transaction, which then holds what planning locks.
+const prepare = `deallocate all; prepare looking as ${look}`

@@ -7,20 +7,22 @@ const test = suite('the watch over locks')
 
 const hoarder = { role: 'k3s_n_00000000000000000000000000', locks: 5_000, process: null }
 
-/** Two sessions that see a hoarder from the second look on, and fail as told. */
-function watch(fails: (session: number, text: string) => boolean) {
+/** Two sessions that see a hoarder from the second look on, and fail as told; and which of them began anew. */
+function watch(fails: (session: number, text: string) => boolean, seen = [hoarder]) {
   let opened = 0
   let looks = 0
+  const begun: number[] = []
   const connect = () => {
     const session = opened++
     const unsafe = async (text: string) => {
+      if (text.startsWith('rollback; begin')) begun.push(session)
       if (looks > 0 && fails(session, text)) throw Object.assign(new Error('out of shared memory'), { code: '53200' })
-      return [[], text.includes('pg_locks') && looks > 0 ? [hoarder] : []]
+      return [[], text.includes('execute looking') && looks > 0 ? seen : []]
     }
     return { unsafe, end: async () => {} } as unknown as Sql
   }
   const { look } = openLockWatch(connect)
-  return { look: () => look().finally(() => looks++) }
+  return { look: () => look().finally(() => looks++), begun }
 }
 
 test('tells of whom it found, even if the other session cannot begin anew', async () => {
@@ -33,6 +35,19 @@ test('tells of whom it found, even if it cannot end his sessions', async () => {
   const { look } = watch((_, text) => text.includes('pg_terminate_backend'))
   assert.equal(await look(), [])
   assert.equal(await look(), [hoarder])
+})
+
+test('begins anew by turns, one session after eight looks from the other', async () => {
+  const { look, begun } = watch(() => false, [])
+  await look()
+  await look()
+  assert.equal(begun, [0, 1])
+  for (let n = 0; n < 7; n++) await look()
+  assert.equal(begun, [0, 1])
+  await look()
+  assert.equal(begun, [0, 1, 0])
+  for (let n = 0; n < 8; n++) await look()
+  assert.equal(begun, [0, 1, 0, 1])
 })
 
 test('fails if nobody can look', async () => {

@@ -216,6 +216,23 @@ for (const major of majors) {
     assert.ok((hoarder?.locks ?? 0) > 5_000, `${hoarder?.locks}`)
     await attacking
     await kine.unsafe('create table more (a int)')
+    await kine.unsafe('drop table more')
+    assert.is(await mayLogIn(mallory.login), false)
+  })
+
+  test('are given back where the login was made after the last look', async () => {
+    await world.managed.locks.look()
+    await world.managed.locks.look()
+    const mallory = await addServer()
+    const kine = victim.session()
+    await kine`select 1`
+    const attacking = attack(mallory, (attacks[1] as Attack).sql, 1)
+    await sleep(1_000)
+    assert.is(await refusal(kine.unsafe('create table more (a int)')), '53200')
+    assert.is((await world.managed.locks.look())[0]?.role, mallory.login)
+    await attacking
+    await kine.unsafe('create table more (a int)')
+    await kine.unsafe('drop table more')
     assert.is(await mayLogIn(mallory.login), false)
   })
 
