@@ -27,6 +27,9 @@ const ordinary = Object.entries(columns)
 /** Of indexes; kine 0.9 to 0.17 make 7. */
 const mostIndexes = 16
 
+/** Bytes of the one default, as Postgres keeps it; that of kine's ids has some 400. */
+const mostDefault = 2_000
+
 /**
  * Each line is a way to have one's own code run by whoever reads, or to cost it dearly: K3s makes none of them, so there is nothing to weigh. The flags of
  * pg_class stay up for a while after their cause is gone, which is its owner's loss. The planner runs immutable functions of index expressions, index
@@ -40,16 +43,15 @@ const signs: readonly (readonly [what: string, when: string])[] = [
   ['it belongs to another role', 'c.relowner <> owner::regrole'],
   ['it has row security', 'c.relrowsecurity or c.relforcerowsecurity'],
   ['it has rules', 'c.relhasrules'],
+  ['it has triggers', 'c.relhastriggers'],
   ['it inherits or is inherited', 'c.relhassubclass or a.heirs'],
   ['it has a check constraint', 'c.relchecks <> 0'],
   [`it has more than ${mostIndexes} indexes`, 'i.many'],
   ['it has an index on an expression', 'i.expressions'],
-  [
-    'it has statistics on an expression',
-    'exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null)',
-  ],
+  ['it has extended statistics', 'exists (select from pg_catalog.pg_statistic_ext s where s.stxrelid = c.oid)'],
   ['it has other columns', 'a.others'],
   ['it has generated columns', 'a.generated'],
+  ['it has other defaults', 'd.others'],
   ['it has a collation of its own', 'a.collations'],
 ]
 const [[noTable]] = signs as [(typeof signs)[0]]
@@ -80,7 +82,9 @@ begin
       not bool_and(a.attgenerated = '' and a.attidentity = '') as generated, not bool_and(a.attcollation in (0, 100, 950)) as collations
     from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) a, lateral (
     select count(*) > ${mostIndexes} as many, bool_or(i.indexprs is not null or i.indpred is not null) as expressions
-    from pg_catalog.pg_index i where i.indrelid = c.oid) i
+    from pg_catalog.pg_index i where i.indrelid = c.oid) i, lateral (
+    select count(*) > 1 or bool_or(octet_length(d.adbin::text) > ${mostDefault}) as others
+    from pg_catalog.pg_attrdef d where d.adrelid = c.oid) d
   where c.oid = kine::regclass;
   if not found or wrong is not null then
     raise exception using errcode = '${tamperedState}', message = coalesce(wrong, '${swapped}');

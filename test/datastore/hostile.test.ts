@@ -91,7 +91,27 @@ const attacks: Attack[] = [
   {
     title: 'statistics on an expression of its own',
     sql: `${kineTable} create statistics s on (spy() and id > 0), id from kine`,
-    what: /statistics on an expression/,
+    what: /extended statistics/,
+  },
+  {
+    title: 'plain statistics',
+    sql: `${kineTable} create statistics s on id, lease from kine`,
+    what: /extended statistics/,
+  },
+  {
+    title: 'a trigger',
+    sql: `${kineTable} create trigger t before insert on kine execute function suppress_redundant_updates_trigger()`,
+    what: /has triggers/,
+  },
+  {
+    title: 'a default beside that of its ids',
+    sql: `${kineTable} alter table kine alter lease set default 1`,
+    what: /other defaults/,
+  },
+  {
+    title: 'a default of many bytes',
+    sql: `${kineTable} alter table kine alter id set default length(repeat('a', 5000) || '${'b'.repeat(5_000)}')`,
+    what: /other defaults/,
   },
   {
     title: 'a check constraint',
