@@ -169,6 +169,24 @@ test('are answered with the time of the answer, and leave the connection to the 
   assert.equal([next.status, next.body, next.port], [204, '', port])
 })
 
+test('are answered with all that comes within a moment', async () => {
+  const { answer } = poll(50)
+  await held(1)
+  for (const name of ['n2', 'n3', 'n4']) {
+    await queue(name)
+    await sleep(20)
+  }
+  const { body } = await answer
+  assert.equal(
+    body
+      .trim()
+      .split('\n')
+      .map((line) => line.replace(/^tsk_\w+ /, ''))
+      .sort(),
+    ['node-delete n2', 'node-delete n3', 'node-delete n4'],
+  )
+})
+
 test('are counted when they are answered, as what they were answered with', async () => {
   const metrics = async () =>
     /rollcall_http_request_seconds_count\{method="GET",route="\/v1\/tasks",status="204"\} (\d+)/.exec(
