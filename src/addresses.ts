@@ -36,7 +36,7 @@ export function addressesOf(
   const http = url('http', host, ports.http)
   const publicUrl = config.publicUrl ?? https
   const bootUrl = config.bootUrl ?? http
-  const publicUrlLoopback = isLoopback(hostOf(publicUrl))
+  const publicUrlLoopback = isLoopbackUrl(publicUrl)
   const sans = [hostOf(publicUrl), host, ...config.tlsSans, 'localhost', '127.0.0.1', '::1']
   return {
     https,
@@ -49,6 +49,9 @@ export function addressesOf(
     sans: [...new Set(sans)],
   }
 }
+
+/** Whether a URL leads nowhere but to the machine that follows it. */
+export const isLoopbackUrl = (text: string) => isLoopback(hostOf(text))
 
 /** The IPv4 address of the interface that has the default route, else of the first one that is not loopback. */
 export function ownAddress(): string | undefined {

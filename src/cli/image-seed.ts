@@ -1,8 +1,10 @@
 import { chmod, lstat, mkdir, readdir, readFile, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import { parseArgs } from 'node:util'
+import { isLoopbackUrl } from '../addresses.ts'
 import { makeSeed, type SeedFile, type SeedLink, stageOne } from '../documents/image-seed.ts'
 import { type Command, UsageError } from './command.ts'
+import { publicUrlWarning } from './settings.ts'
 
 const templates = new URL('../../templates/', import.meta.url)
 const pinList = /^sha256\/\/[A-Za-z0-9+/]{43}=(?:;sha256\/\/[A-Za-z0-9+/]{43}=)*$/
@@ -13,6 +15,9 @@ type Options = { url: string; pins: string; stageOne: boolean; directory: string
 export const imageSeedCommand: Command = async (args, io) => {
   const options = parse(args)
   io.err(options.stageOne ? await writeStageOne(options) : await writeSeed(options))
+  if (isLoopbackUrl(options.url)) {
+    io.err(`${publicUrlWarning(options.url, 'leads nowhere but to this machine')}: give --url what they reach it by`)
+  }
   return 0
 }
 

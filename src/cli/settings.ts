@@ -16,12 +16,16 @@ export function settingsOf(config: Config, addresses: Addresses, tls: TlsIdentit
   }
 }
 
+/** What is wrong with a public URL; what to do about it is for the caller to add. */
+export const publicUrlWarning = (url: string, why: 'leads nowhere but to this machine' | 'is a guess') =>
+  `the public URL ${url} ${why}, and devices will be told to use it`
+
 /** What an admin should hear at each start. */
 export function warnings(config: Config, { publicUrl, publicUrlGuessed, publicUrlLoopback }: Addresses): string[] {
   const found: string[] = []
   if (publicUrlGuessed) {
     const why = publicUrlLoopback ? 'leads nowhere but to this machine' : 'is a guess'
-    found.push(`the public URL ${publicUrl} ${why}, and devices will be told to use it: set ROLLCALL_PUBLIC_URL`)
+    found.push(`${publicUrlWarning(publicUrl, why)}: set ROLLCALL_PUBLIC_URL`)
   }
   if (config.databaseUrl === undefined) {
     found.push(

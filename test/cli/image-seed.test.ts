@@ -104,6 +104,22 @@ test('may seed the same image again, with another address', async () => {
   assert.match(readFileSync(join(root, 'etc/rollcall/client.env'), 'utf8'), /other\.example\.net/)
 })
 
+test('warns of an address that leads nowhere but to this machine, in an image and on a stick', async () => {
+  for (const [host, flags, warned] of [
+    ['127.0.0.1:8443', [], true],
+    ['[::1]:8443', [], true],
+    ['localhost:8443', ['--stage-one'], true],
+    ['rollcall.example.net:8443', [], false],
+    ['rollcall.example.net:8443', ['--stage-one'], false],
+  ] as const) {
+    const said: string[] = []
+    const args = [...flags, '--url', `https://${host}`, '--pin', pin, join(folder, 'warned')]
+    assert.is(await imageSeedCommand(args, { ...io, err: (line) => said.push(line) }), 0)
+    const warning = `the public URL https://${host} leads nowhere but to this machine, and devices will be told to use it: give --url what they reach it by`
+    assert.equal(said.slice(1), warned ? [warning] : [])
+  }
+})
+
 test('with --stage-one, writes what a NoCloud stick holds', async () => {
   const stick = join(folder, 'stick')
   assert.is(await seed(stick, '--stage-one'), 0)
