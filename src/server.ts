@@ -49,13 +49,13 @@ export type Listener = {
 export function listenHttps(host: string | undefined, port: number, credentials: Credentials): Promise<Listener> {
   const app = lateApp()
   const options = { ...limits, ...tlsOptions(credentials), handshakeTimeout }
-  return listen(createHttps(options, app.listener), host, port, app.serve)
+  return listen(createHttps(options, app.listener), host, port, app.serve, '--https-port (ROLLCALL_HTTPS_PORT)')
 }
 
 /** @throws Error with a sentence if the port is taken */
 export function listenHttp(host: string | undefined, port: number): Promise<Listener> {
   const app = lateApp()
-  return listen(createHttp(limits, app.listener), host, port, app.serve)
+  return listen(createHttp(limits, app.listener), host, port, app.serve, '--http-port (ROLLCALL_HTTP_PORT)')
 }
 
 // Every program of a box begins anew with each process (curl, python-requests), so nobody comes back with a ticket; two are made a connection, which is
@@ -104,10 +104,12 @@ function listen(
   host: string | undefined,
   port: number,
   serve: Listener['serve'],
+  setting: string,
 ): Promise<Listener> {
   server.maxConnections = maxConnections
   return new Promise((done, fail) => {
-    const failed = (error: NodeJS.ErrnoException) => fail(new Error(sentence(error, host, port), { cause: error }))
+    const failed = (error: NodeJS.ErrnoException) =>
+      fail(new Error(sentence(error, host, port, setting), { cause: error }))
     server.once('error', failed)
     server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
       server.off('error', failed)
@@ -140,9 +142,9 @@ async function drain(server: HttpServer, deadline: number): Promise<void> {
   server.close(() => {})
 }
 
-function sentence(error: NodeJS.ErrnoException, host: string | undefined, port: number): string {
+function sentence(error: NodeJS.ErrnoException, host: string | undefined, port: number, setting: string): string {
   const where = `${host ?? '*'}:${port}`
-  if (error.code === 'EADDRINUSE') return `${where} is in use by another program: choose another port`
+  if (error.code === 'EADDRINUSE') return `${where} is in use by another program: choose another port by ${setting}`
   if (error.code === 'EACCES') return `May not listen on ${where}: ports below 1024 need CAP_NET_BIND_SERVICE`
   if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') return `This machine has no address ${host}`
   return `Cannot listen on ${where}: ${error.message}`

@@ -54,10 +54,16 @@ async function slowServer() {
   return { port: listener.port, drain, finish }
 }
 
-test('says which port is in use', async () => {
+test('says which port is in use, and which setting chooses another', async () => {
   const first = await listenHttp('127.0.0.1', 0)
-  const refusal = await listenHttp('127.0.0.1', first.port).catch((error: Error) => error.message)
-  assert.is(refusal, `127.0.0.1:${first.port} is in use by another program: choose another port`)
+  const { port } = first
+  const credentials = { certificate: await certificate('one.example'), key }
+  const refusals = [
+    await listenHttps('127.0.0.1', port, credentials).catch((error: Error) => error.message),
+    await listenHttp('127.0.0.1', port).catch((error: Error) => error.message),
+  ]
+  const inUse = `127.0.0.1:${port} is in use by another program: choose another port by`
+  assert.equal(refusals, [`${inUse} --https-port (ROLLCALL_HTTPS_PORT)`, `${inUse} --http-port (ROLLCALL_HTTP_PORT)`])
   await first.drain(0)
 })
 
