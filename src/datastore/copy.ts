@@ -20,6 +20,9 @@ const limits = [
   "set local search_path = ''",
 ].join('; ')
 
+/** How a copy begins, and nothing else of the observer's. */
+export const copying = 'copy ('
+
 const columns = [
   ['id', 'int8'],
   ['name', 'text'],
@@ -47,7 +50,7 @@ export async function copyOut(observer: Sql, clusterId: string, use: (rows: Read
   const broken: { error?: unknown } = {}
   try {
     await withTable(observer, clusterId, async (tx) => {
-      const rows = await tx.unsafe(`copy (${query}) to stdout`).readable()
+      const rows = await tx.unsafe(`${copying}${query}) to stdout`).readable()
       // Who takes the rows may not listen yet when Postgres refuses: an error that nobody hears ends the process. It is thrown to who reads then.
       rows.on('error', () => {})
       await used(rows, use).catch((error) => {
@@ -64,6 +67,9 @@ export async function copyOut(observer: Sql, clusterId: string, use: (rows: Read
       })
     })
   } catch (error) {
+    const first = 'error' in broken ? broken.error : error
+    // Of whoever takes the rows there may be sockets' errors, too: those have other codes.
+    if (/^CONNECTION_/.test(`${(first as { code?: unknown } | undefined)?.code}`)) throw away(first)
     if ('error' in broken) throw broken.error
     const found = refusal(error)
     if (found.kind === 'absent') throw conflict('its table is not there: no server of it has started yet')
@@ -85,13 +91,17 @@ async function withTable(observer: Sql, clusterId: string, work: (tx: Transactio
         await tx.unsafe(hold)
         held = true
         await work(tx)
+        throw over
       })
-      return
     } catch (error) {
+      if (error === over) return
       if (held || !saysHeld(error) || !(await again())) throw error
     }
   }
 }
+
+/** Ends a transaction with a rollback, which takes back what code of the cluster did in it. */
+const over = new Error('all is read')
 
 // postgres.js 3.4.9 pauses its socket when rows come faster than they are taken, and lets it go on when the stream asks for more: never, if
 // the last rows came before that. What comes after them (CommandComplete) is let in by hand.
@@ -177,5 +187,8 @@ const indexes = [
   ['unique index kine_name_prev_revision_uindex', 'name, prev_revision'],
   ['index kine_list_query_index', 'name, id desc, deleted'],
 ] as const
+
+const away = (cause: unknown) =>
+  new AppError('datastore_unavailable', { detail: 'PostgreSQL ended the copy, or went away', cause })
 
 const conflict = (detail: string) => new AppError('state_conflict', { detail })

@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type postgres from 'postgres'
 import * as assert from 'uvu/assert'
 import type { ManagedDatastore } from '../../src/datastore/managed.ts'
-import { ownerRole } from '../../src/k3s/datastore-names.ts'
+import { endStuckReads } from '../../src/datastore/stuck-reads.ts'
+import { clustersDatabase, ownerRole } from '../../src/k3s/datastore-names.ts'
 import { suite } from '../suite.ts'
 import { majors, type Throwaway, throwawayPostgres } from '../throwaway-postgres.ts'
 import { kineTable, managedOn, namesIn, newCluster, newEnrollment, nodeSession, passwordOf } from './node.ts'
@@ -110,6 +111,37 @@ for (const major of majors) {
     }
     assert.is(await detailOf(managed.copyOut(cluster, full)), 'no space left')
     assert.is((await copyOf(cluster)).length > 600_000, true)
+  })
+
+  test('a copy that takes longer than any read may is not ended with those that are stuck', async () => {
+    const { cluster } = await begun(
+      kineTable,
+      rows,
+      'insert into kine (value) select value from kine, generate_series(1, 9)',
+    )
+    const superuser = server.superuser(clustersDatabase)
+    let bytes = 0
+    await managed.copyOut(cluster, async (stream) => {
+      assert.equal(await endStuckReads(superuser, 0.5), [])
+      for await (const chunk of stream) bytes += chunk.length
+    })
+    assert.ok(bytes > 6_000_000, `${bytes}`)
+  })
+
+  test('a copy whose session is ended says so', async () => {
+    const { cluster } = await begun(
+      kineTable,
+      rows,
+      'insert into kine (value) select value from kine, generate_series(1, 9)',
+    )
+    const superuser = server.superuser(clustersDatabase)
+    const said = await detailOf(
+      managed.copyOut(cluster, async (stream) => {
+        await superuser`select pg_terminate_backend(pid) from pg_stat_activity where starts_with(query, 'copy (')`
+        for await (const _ of stream);
+      }),
+    )
+    assert.is(said, 'PostgreSQL ended the copy, or went away')
   })
 
   test('what is no row is not kept, whatever it says', async () => {
