@@ -97,7 +97,11 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
       return managedWarnings(sql, address)
     },
     declare: (clusterId) => change(() => declareSchema(sql, clusterId)),
-    makeLogin: (clusterId, enrollmentId, password) => change(() => makeLogin(sql, clusterId, enrollmentId, password)),
+    makeLogin: async (clusterId, enrollmentId, password) => {
+      await change(() => makeLogin(sql, clusterId, enrollmentId, password))
+      // Before anybody can log in by it.
+      await locks.learn()
+    },
     fenceLogin: (enrollmentId) => change(() => fenceRole(sql, loginRole(enrollmentId))),
     dropLogin: (clusterId, enrollmentId) =>
       change(() => unblocked(sql, () => dropLogin(server, sql, clusterId, enrollmentId))),

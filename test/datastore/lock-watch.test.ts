@@ -37,17 +37,35 @@ test('tells of whom it found, even if it cannot end his sessions', async () => {
   assert.equal(await look(), [hoarder])
 })
 
-test('begins anew by turns, one session after eight looks from the other', async () => {
+test('begins anew by turns, one session after 120 looks from the other', async () => {
   const { look, begun } = watch(() => false, [])
+  for (let n = 0; n < 2 + 119; n++) await look()
+  assert.equal(begun, [1, 0])
+  await look()
+  assert.equal(begun, [1, 0, 1])
+  for (let n = 0; n < 120; n++) await look()
+  assert.equal(begun, [1, 0, 1, 0])
+})
+
+test('has the session that lost its transaction begin anew at once, and leaves the other one as it stands', async () => {
+  let away = false
+  const { look, begun } = watch((session, text) => away && session === 0 && /^(?:select|rollback to)/.test(text), [])
   await look()
   await look()
-  assert.equal(begun, [0, 1])
-  for (let n = 0; n < 7; n++) await look()
-  assert.equal(begun, [0, 1])
-  await look()
-  assert.equal(begun, [0, 1, 0])
-  for (let n = 0; n < 8; n++) await look()
-  assert.equal(begun, [0, 1, 0, 1])
+  away = true
+  await look().catch(() => {})
+  away = false
+  for (let n = 0; n < 5; n++) await look()
+  assert.equal(begun, [1, 0, 0])
+})
+
+test('looks on in its transaction after something failed in it', async () => {
+  let full = true
+  const { look, begun } = watch((_, text) => full && text.includes('pg_relation_size'), [])
+  for (let n = 0; n < 5; n++) assert.equal(await look(), [])
+  full = false
+  assert.equal(await look(), [])
+  assert.equal(begun, [1, 0])
 })
 
 test('fails if nobody can look', async () => {

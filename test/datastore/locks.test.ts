@@ -236,6 +236,32 @@ for (const major of majors) {
     assert.is(await mayLogIn(mallory.login), false)
   })
 
+  test('are given back where what is locked keeps others from the way around the table', async () => {
+    const mallory = await addServer()
+    const [preparing, second] = [mallory.session(), mallory.session()]
+    const tables = numbers(1_900)
+    for (let n = 0; n < tables.length; n += 100) {
+      const some = tables.slice(n, n + 100)
+      await preparing.unsafe(some.map((i) => `create table s${i} (a int)`).join('; '))
+    }
+    await world.managed.locks.look()
+    await world.managed.locks.look()
+    const kine = victim.session()
+    await kine`select 1`
+    // A strong lock on a relation closes the fast path to a thousandth of all of them (lmgr/README).
+    const share = (some: number[]) => `begin; lock table ${some.map((i) => `s${i}`).join()} in share mode`
+    await preparing.unsafe(share(tables.slice(0, 950)))
+    await second.unsafe(share(tables.slice(950)))
+    const attacking = attack(mallory, (attacks[1] as Attack).sql, 1)
+    await sleep(1_000)
+    assert.is(await refusal(kine.unsafe('create table more (a int)')), '53200')
+    assert.is((await world.managed.locks.look())[0]?.role, mallory.login)
+    await attacking
+    await kine.unsafe('create table more (a int)')
+    await kine.unsafe('drop table more')
+    assert.is(await mayLogIn(mallory.login), false)
+  })
+
   test('are looked at again after every session of ours was ended', async () => {
     const mallory = await addServer()
     await world.managed.locks.look()
