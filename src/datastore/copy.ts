@@ -10,11 +10,11 @@ import { declareWithin } from './schemas.ts'
 /** Milliseconds that a whole copy may take: an hour, for a cluster that is gigabytes large. */
 const hour = 3_600_000
 
-/** Milliseconds for a table that somebody holds. */
-const forTable = 5_000
+/** Milliseconds for a table that somebody holds, and of one try for what the planner locks. */
+const patient = { all: 5_000, one: 500 } as const
 
-const limits = [
-  `set local lock_timeout = ${forTable}`,
+const hourLong = [
+  `set local lock_timeout = ${patient.one}`,
   `set local statement_timeout = ${hour}`,
   `set local idle_in_transaction_session_timeout = ${hour}`,
   "set local search_path = ''",
@@ -35,6 +35,9 @@ const columns = [
   ['old_value', 'bytea'],
 ] as const
 const names = columns.map(([name]) => name).join(', ')
+const asColumns = columns.map((column) => column.join(' ')).join(', ')
+const all = (table: string) =>
+  `select ${columns.map((column) => column.join('::')).join(', ')} from only ${table} order by id`
 
 /**
  * Copies all rows of a cluster's table, as of one moment, under the guard of guard.ts.
@@ -43,10 +46,7 @@ const names = columns.map(([name]) => name).join(', ')
  * @throws AppError `state_conflict` if there is no table, or none of K3s; what `use` throws
  */
 export async function copyOut(observer: Sql, clusterId: string, use: (rows: Readable) => Promise<void>): Promise<void> {
-  const query = guarded(clusterId, {
-    columns: columns.map((column) => column.join(' ')).join(', '),
-    text: (table) => `select ${columns.map((column) => column.join('::')).join(', ')} from only ${table} order by id`,
-  })
+  const query = guarded(clusterId, { columns: asColumns, text: all })
   const broken: { error?: unknown } = {}
   try {
     await withTable(observer, clusterId, async (tx) => {
@@ -58,7 +58,7 @@ export async function copyOut(observer: Sql, clusterId: string, use: (rows: Read
         if (error.name === 'PostgresError') throw error
         broken.error = error
         // Nobody takes the rest, so the session cannot be told anything any more. Its socket is let go on once more: it never closes over what is unread.
-        const letGo = () => rows._read(0)
+        const letGo = () => letIn(rows)
         void observer
           .end({ timeout: 0 })
           .then(letGo)
@@ -79,15 +79,15 @@ export async function copyOut(observer: Sql, clusterId: string, use: (rows: Read
 
 /**
  * Does something in a transaction that holds the cluster's table. The guard does not wait for one that somebody else holds, and rows are handed out once: so
- * nothing is read at first, and each try is a transaction of its own.
+ * no row is read at first, only what planning meets, and each try is a transaction of its own.
  */
 async function withTable(observer: Sql, clusterId: string, work: (tx: TransactionSql) => Promise<void>): Promise<void> {
-  const hold = guarded(clusterId, { columns: 'one int4', text: () => 'select 1' })
-  const again = patience(forTable)
+  const hold = guarded(clusterId, { columns: asColumns, text: (table) => `${all(table)} limit 0` })
+  const again = patience(patient.all)
   for (let held = false; ; ) {
     try {
       await observer.begin('read only', async (tx) => {
-        await tx.unsafe(limits)
+        await tx.unsafe(hourLong)
         await tx.unsafe(hold)
         held = true
         await work(tx)
@@ -109,7 +109,15 @@ async function used(rows: Readable, use: (rows: Readable) => Promise<void>): Pro
   try {
     await use(rows)
   } finally {
+    letIn(rows)
+  }
+}
+
+function letIn(rows: Readable): void {
+  try {
     rows._read(0)
+  } catch {
+    // Its connection is gone, and nothing comes any more.
   }
 }
 

@@ -32,7 +32,7 @@ export async function readKine<Row>(observer: Observer, clusterId: string, query
 
 /**
  * Reads several clusters, as `readKine` reads each, one after the other, in fewer messages. A table that somebody holds is asked for again, behind the
- * others, until the time is up: VACUUM holds it for moments.
+ * others, until half a second is over since all began: VACUUM holds it for moments.
  * @throws what Postgres says when it is away, full, or not set up
  */
 export async function readKines<Row>(
@@ -40,8 +40,8 @@ export async function readKines<Row>(
   reads: readonly { clusterId: string; query: KineQuery }[],
 ): Promise<KineRead<Row>[]> {
   const statements = reads.map(({ clusterId, query }) => guarded(clusterId, query))
+  const again = patience(limits.held)
   const outcomes = await observer.runAll(statements)
-  const again = patience(limits.lock)
   const heldOf = (some: readonly number[]) => some.filter((n) => isHeld(outcomes[n]))
   for (let held = heldOf([...outcomes.keys()]); held.length > 0 && (await again()); held = heldOf(held)) {
     const came = await observer.runAll(held.map((n) => statements[n] as string))

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Milliseconds before the second try; each pause is twice as long as the one before. */
-const first = 10
+/** Milliseconds before the second try, each pause twice as long as the one before, and at most. */
+const pauses = { first: 10, most: 100 } as const
 
 /**
  * Pauses between tries, until a time is up.
@@ -10,12 +10,12 @@ const first = 10
  */
 export function patience(ms: number): () => Promise<boolean> {
   const until = performance.now() + ms
-  let pause = first
+  let pause: number = pauses.first
   return async () => {
     const left = until - performance.now()
     if (left <= 0) return false
     await sleep(Math.min(pause, Math.ceil(left)))
-    pause *= 2
+    pause = Math.min(2 * pause, pauses.most)
     return true
   }
 }

@@ -5,8 +5,11 @@ export type Row = Record<string, unknown>
 /** What a read came to. */
 export type Outcome = { rows: Row[] } | { error: unknown }
 
-/** Milliseconds: kine's own statements on a small table take one. */
-export const limits = { lock: 500, statement: 3_000, transaction: 5_000 } as const
+/**
+ * Milliseconds: kine's own statements on a small table take one. `lock` is for what the planner locks, whom K3s never keeps waiting; a table that is held is
+ * asked for again (guard.ts) for as long as `held` says.
+ */
+export const limits = { lock: 100, held: 500, statement: 3_000, transaction: 5_000 } as const
 
 /** Characters that the rows of several reads may have together, beside those of the first: about what one read can bring along. */
 const mostCharacters = 6_000_000

@@ -27,14 +27,14 @@ const ordinary = Object.entries(columns)
 /** Of indexes; kine 0.9 to 0.17 make 7. */
 const mostIndexes = 16
 
-/** Bytes of the one default, as Postgres keeps it; that of kine's ids has some 400. */
+/** Bytes of the one default, as Postgres keeps it; that of kine's ids, its first column, has some 400. */
 const mostDefault = 2_000
 
 /**
  * Each line is a way to have one's own code run by whoever reads, or to cost it dearly: K3s makes none of them, so there is nothing to weigh. The flags of
  * pg_class stay up for a while after their cause is gone, which is its owner's loss. The planner runs immutable functions of index expressions, index
- * predicates and extended statistics by itself, and locks every index. Everything but indexes and statistics needs a lock that ours keeps away; for
- * their code see reader.ts.
+ * predicates and extended statistics by itself, and locks every index. What may still come between this check and the read are indexes, statistics, triggers, foreign keys
+ * and heirs, which ACCESS SHARE keeps nobody from making: the code of the first two may run, see reader.ts; those of the others does not in a SELECT … FROM ONLY.
  */
 const signs: readonly (readonly [what: string, when: string])[] = [
   ['kine is no plain table', `c.relkind <> 'r' or c.relispartition`],
@@ -83,7 +83,7 @@ begin
     from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) a, lateral (
     select count(*) > ${mostIndexes} as many, bool_or(i.indexprs is not null or i.indpred is not null) as expressions
     from pg_catalog.pg_index i where i.indrelid = c.oid) i, lateral (
-    select count(*) > 1 or bool_or(octet_length(d.adbin::text) > ${mostDefault}) as others
+    select bool_or(d.adnum <> 1 or octet_length(d.adbin::text) > ${mostDefault}) as others
     from pg_catalog.pg_attrdef d where d.adrelid = c.oid) d
   where c.oid = kine::regclass;
   if not found or wrong is not null then

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres, { type Sql } from 'postgres'
 import * as assert from 'uvu/assert'
-import { guarded, type KineQuery, readKine, refusal } from '../../src/datastore/guard.ts'
+import { guarded, type KineQuery, type KineRead, readKine, readKines, refusal } from '../../src/datastore/guard.ts'
 import { connectObserver, type Observer } from '../../src/datastore/observer.ts'
+import type { Outcome } from '../../src/datastore/read-messages.ts'
 import { tamperedSigns } from '../../src/datastore/table-guard.ts'
 import { observerRole, sharedLoginPassword } from '../../src/k3s/datastore-names.ts'
 import { suite } from '../suite.ts'
@@ -36,6 +37,36 @@ words('is handed on in its own', () => {
   for (const sign of tamperedSigns) assert.equal(says(sign), { kind: 'tampered', what: sign })
   const all = tamperedSigns.join(', ')
   assert.equal(says(all), { kind: 'tampered', what: all })
+})
+
+const held = suite('reads of a table that is held')
+
+/** Says so of the clusters with these names each time, after so many milliseconds. */
+function observerOf(holding: readonly string[], ms: number) {
+  const messages: number[] = []
+  const runAll = async (statements: readonly string[]): Promise<Outcome[]> => {
+    messages.push(statements.length)
+    await sleep(ms)
+    const error = { code: '55P03', severity: 'ERROR' }
+    return statements.map((text) => (holding.some((id) => text.includes(id)) ? { error } : { rows: [] }))
+  }
+  return { messages, observer: { runAll } as unknown as Observer }
+}
+const reads = ['a', 'b', 'c'].map((letter) => ({ clusterId: `clu_${letter.repeat(26)}`, query: ids }))
+const kinds = (all: readonly KineRead<unknown>[]) => all.map(({ kind }) => kind)
+
+held('are repeated without the others', async () => {
+  const { messages, observer } = observerOf(['k3s_bbb'], 0)
+  assert.equal(kinds(await readKines(observer, reads)), ['rows', 'late', 'rows'])
+  assert.is(messages[0], 3)
+  assert.ok(messages.length > 3)
+  assert.equal(new Set(messages.slice(1)), new Set([1]))
+})
+
+held('are not repeated where the first message took all the time', async () => {
+  const { messages, observer } = observerOf(['k3s_aaa', 'k3s_ccc'], 510)
+  assert.equal(kinds(await readKines(observer, reads)), ['late', 'rows', 'late'])
+  assert.equal(messages, [3])
 })
 
 for (const major of majors) {
@@ -138,7 +169,7 @@ for (const major of majors) {
     assert.equal(await reading, { kind: 'rows', rows: [{ id: '1' }] })
   })
 
-  test('waits for a table that is held for as long as lock_timeout says', async () => {
+  test('waits half a second for a table that is held', async () => {
     await mallory.node.unsafe(kineTable)
     const letGo = await lock('kine')
     const begun = Date.now()
@@ -146,6 +177,15 @@ for (const major of majors) {
     const took = Date.now() - begun
     assert.ok(took >= 500 && took < 2_000, `${took} ms`)
     await letGo()
+  })
+
+  test('does not wait long for an index that is held', async () => {
+    await mallory.node.unsafe(kineTable)
+    const letGo = session()
+    await letGo.unsafe('begin; reindex index kine_name_index')
+    assert.equal(await read(), { kind: 'late', what: 'somebody holds the table locked' })
+    await letGo.unsafe('commit')
+    assert.is((await read()).kind, 'rows')
   })
 
   test('refuses a table with more indexes than kine makes', async () => {
