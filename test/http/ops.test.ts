@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Hono, type MiddlewareHandler } from 'hono'
 import pino from 'pino'
 import * as assert from 'uvu/assert'
@@ -58,6 +59,19 @@ test('readyz: who asks while the database is asked shares its answer, whatever i
   assert.is(asked.length, 2)
   asked[1]?.answer([{ newest: '9999999999999' }])
   assert.equal(await Promise.all(second), [true, true])
+})
+
+test('metrics: what is asked for twice within a moment says no nonsense of the event loop', async () => {
+  const { metrics } = build()
+  const delays = async () =>
+    (await metrics()).match(/^nodejs_eventloop_lag_\w+ \S+$/gm)?.map((line) => Number(line.split(' ')[1]))
+  for (const told of [await delays(), await sleep(1_200).then(delays), await delays()]) {
+    assert.ok(told?.length)
+    assert.ok(
+      told.every((seconds) => seconds >= 0 && seconds < 60),
+      `${told}`,
+    )
+  }
 })
 
 test('metrics: 401 without a token', async () => {

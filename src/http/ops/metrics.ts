@@ -20,10 +20,26 @@ const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** Milliseconds between samples of the event loop's delay, which none is below. At 10, prom-client's own, a server with nothing to do spends a third of its time on them. */
 const precision = 100
 
+/** Milliseconds for which what was shown of the event loop's delay is shown again: of no sample since, prom-client says that it is 9,223,372,036 s. */
+const fresh = 1_000
+
+function keepDelays(registry: Registry): void {
+  // One metric's collecting sets them all (prom-client lib/metrics/eventLoopLag.js).
+  const delays = registry.getSingleMetric('nodejs_eventloop_lag_seconds') as unknown as { collect: () => void }
+  const { collect } = delays
+  let shown = performance.now()
+  delays.collect = () => {
+    if (performance.now() - shown < fresh) return
+    shown = performance.now()
+    collect()
+  }
+}
+
 /** A registry of its own, so that two servers in one process (tests) do not share counters. */
 export function createMetrics(): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: precision })
+  keepDelays(registry)
   const requests = new Histogram({
     name: 'rollcall_http_request_seconds',
     help: 'Time to answer a request',
