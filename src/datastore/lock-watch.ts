@@ -15,6 +15,12 @@ const between = 5
 /** Looks from one session until the other begins anew and takes over: half a minute. To begin costs as much as a hundred looks. */
 const looksEach = 120
 
+/** Looks after which the elder of them hears of new logins, too, and of not being idle. */
+const elderLearnsEach = 8
+
+/** Milliseconds for a session that does not answer, which keeps nobody waiting longer. */
+const learningTakes = 1_000
+
 /**
  * Who held more locks than K3s ever does, and was ended for it: a node's login, or one session of the observer's, by its process. A cluster's code
  * made that one do it; whose, the observer finds out, which reads each again by itself.
@@ -27,50 +33,53 @@ export type LockWatch = {
    * @throws what Postgres says
    */
   look: () => Promise<Hoarder[]>
-  /** Has the sessions that stand know the logins that were made: while the lock table is full they hear of none. Never throws. */
+  /** Has the sessions that stand know the logins that were made: while the lock table is full they hear of none. Never throws, and takes a second at most. */
   learn: () => Promise<void>
   close: () => Promise<void>
 }
 
-/** `stands`: in a transaction that holds what a look needs. */
-type Post = { sql: Sql; stands: boolean }
+/** `stands`: in a transaction that holds what a look needs. `last`: what it was last sent. */
+type Post = { sql: Sql; stands: boolean; last: Promise<unknown> }
+
+/** `waits`: somebody waits for a part of the catalog that all who stand have to let go of. */
+type Seen = { hoarders: Hoarder[]; waits: boolean }
 
 /**
  * Keeps Postgres' lock table from being filled by a node, or by its code in a session of ours. It is shared by all databases, PostgreSQL knows no
  * limit for a role, and whoever fills it keeps everybody from writing, logging in and being fenced (53200). So who watches must need nothing of it: a session in a
  * transaction that holds the catalog needs no lock to look, nor to end sessions. Two sessions take
  * turns, so that one always stands while the other one begins anew, to stay young.
- * @param connect opens a client with one connection of our own role in the clusters' database, which does not end it for being idle
+ * @param connect opens a client with one connection of our own role in the clusters' database, which does not end it for being idle, nor waits long for locks
  */
 export function openLockWatch(connect: () => Sql): LockWatch {
-  let turn: [Post, Post] = [
-    { sql: connect(), stands: false },
-    { sql: connect(), stands: false },
-  ]
+  const open = (): Post => ({ sql: connect(), stands: false, last: Promise.resolve() })
+  let turn: [Post, Post] = [open(), open()]
   let looks = 0
-  const begin = async (post: Post, other: Post): Promise<Hoarder[]> => {
+  const begin = async (post: Post, other: Post): Promise<Seen> => {
     looks = 0
     turn = [other, post]
-    const hoarders = await stand(post)
-    await endAll(post, other, hoarders)
-    return hoarders
+    const seen = await stand(post)
+    await endAll(post, other, seen.hoarders)
+    return seen
   }
   return {
     look: async () => {
       const [elder, younger] = turn
+      if (looks++ % elderLearnsEach === 0) await learn(elder)
       const seen = (await lookFrom(younger, elder)) ?? (await lookFrom(elder, younger))
-      looks++
+      if (seen?.waits) {
+        await Promise.all(turn.map(letGo))
+        return seen.hoarders
+      }
       const due = [younger, elder].find(({ stands }) => !stands) ?? (looks < looksEach ? undefined : elder)
-      // Who was found must be told of now: his login is ended, and no later look finds him.
       const begun = due && (await begin(due, due === elder ? younger : elder).catch((error: unknown) => ({ error })))
-      if (seen) return seen
-      if (!begun) throw new Error('no session that stands can look')
-      if ('error' in begun) throw begun.error
-      return begun
+      if (begun && !('error' in begun)) return distinct([...(seen?.hoarders ?? []), ...begun.hoarders])
+      // Who was found must be told of now: his login is ended, and no later look finds him.
+      if (seen) return seen.hoarders
+      throw begun?.error ?? new Error('no session that stands can look')
     },
     learn: async () => {
-      const standing = turn.filter(({ stands }) => stands)
-      await Promise.all(standing.map((post) => asked(post, learn).catch(() => {})))
+      await Promise.race([Promise.all(turn.map(learn)), sleep(learningTakes, undefined, { ref: false })])
     },
     close: async () => {
       await Promise.all(turn.map(({ sql }) => sql.end({ timeout: 1 })))
@@ -78,42 +87,69 @@ export function openLockWatch(connect: () => Sql): LockWatch {
   }
 }
 
-async function lookFrom(post: Post, other: Post): Promise<Hoarder[] | undefined> {
-  if (!post.stands) return undefined
-  const looking = `${renew}; ${sessions}; execute looking`
-  const hoarders = await asked(post, `${learn}; ${looking}`)
-    .catch(() => asked(post, looking))
-    .catch(() => undefined)
-  if (hoarders) await endAll(post, other, hoarders)
-  return hoarders
+/** One thing after the other: an answer that is late says nothing of a transaction that was begun since. */
+function inTurn<T>(post: Post, work: () => Promise<T>): Promise<T> {
+  const result = post.last.then(work)
+  post.last = result.catch(() => {})
+  return result
 }
 
-async function stand(post: Post): Promise<Hoarder[]> {
-  post.stands = false
-  const seen = await rows(post, `rollback; begin read only; ${hold}; ${prepare}; ${sessions}; execute looking`)
-  await rows(post, `savepoint ${standing}`)
-  post.stands = true
+async function learn(post: Post): Promise<void> {
+  if (post.stands) await asked(post, learning).catch(() => {})
+}
+
+async function lookFrom(post: Post, other: Post): Promise<Seen | undefined> {
+  if (!post.stands) return undefined
+  const looking = `${renew}; ${sessions}; execute looking`
+  const seen = await asked(post, `${learning}; ${looking}`)
+    .catch(() => asked(post, looking))
+    .catch(() => undefined)
+  if (seen) await endAll(post, other, seen.hoarders)
   return seen
 }
 
+const stand = (post: Post): Promise<Seen> =>
+  inTurn(post, async () => {
+    post.stands = false
+    const seen = await sent(post, `rollback; begin read only; ${hold}; ${prepare}; ${sessions}; execute looking`)
+    await sent(post, `savepoint ${standing}`)
+    post.stands = true
+    return seen
+  })
+
 /** What fails takes nothing from what a session holds that stands. */
-async function asked(post: Post, statements: string): Promise<Hoarder[]> {
-  try {
-    return await rows(post, statements)
-  } catch (error) {
-    post.stands = await post.sql.unsafe(`rollback to ${standing}`).then(
-      () => true,
-      () => false,
-    )
-    throw error
+const asked = (post: Post, statements: string): Promise<Seen> =>
+  inTurn(post, async () => {
+    try {
+      return await sent(post, statements)
+    } catch (error) {
+      post.stands = await sent(post, `rollback to ${standing}`).then(
+        () => true,
+        () => false,
+      )
+      throw error
+    }
+  })
+
+const letGo = (post: Post): Promise<void> =>
+  inTurn(post, async () => {
+    post.stands = false
+    await sent(post, 'rollback').catch(() => {})
+  })
+
+/** @returns the rows of the last statement */
+async function sent({ sql }: Post, statements: string): Promise<Seen> {
+  const results = (await sql.unsafe(statements)) as unknown as (Hoarder | { role: null })[][]
+  const rows = [...(results.at(-1) ?? [])]
+  return {
+    hoarders: rows.filter((row): row is Hoarder => row.role !== null),
+    waits: rows.some((row) => row.role === null),
   }
 }
 
-/** Of the last statement. */
-async function rows({ sql }: Post, statements: string): Promise<Hoarder[]> {
-  const results = (await sql.unsafe(statements)) as unknown as Hoarder[][]
-  return [...(results.at(-1) ?? [])]
-}
+const distinct = (all: readonly Hoarder[]): Hoarder[] => [
+  ...new Map(all.map((one) => [`${one.role} ${one.process}`, one])).values(),
+]
 
 // What does not come to its end here is not lost: whoever hears of a hoarder goes on until its login is ended (services/lock-watch.ts).
 async function endAll(post: Post, other: Post, hoarders: readonly Hoarder[]): Promise<void> {
@@ -138,15 +174,14 @@ async function endSessions(post: Post, role: string, process?: number): Promise<
   await asked(post, `${renew}; select pg_terminate_backend(pid) from ${activity} where usename = '${role}'${which}`)
 }
 
-async function forbid(post: Post, role: string): Promise<boolean> {
-  post.stands = false
-  try {
-    await post.sql.unsafe(`rollback; begin; set local lock_timeout = 100; alter role ${role} nologin; commit`)
-    return true
-  } catch {
-    return false
-  }
-}
+const forbid = (post: Post, role: string): Promise<boolean> =>
+  inTurn(post, async () => {
+    post.stands = false
+    return sent(post, `rollback; begin; set local lock_timeout = 100; alter role ${role} nologin; commit`).then(
+      () => true,
+      () => false,
+    )
+  })
 
 const standing = 'standing'
 
@@ -159,7 +194,7 @@ const sessions = 'select from pg_stat_get_activity(null) limit 1'
 
 // Whoever holds what he asks for is told of nothing that others changed, roles above all (lmgr.c, LockRelationOid): so one table is not held.
 const unheld = 'pg_ts_template'
-const learn = `select pg_relation_size('pg_catalog.${unheld}')`
+const learning = `select pg_relation_size('pg_catalog.${unheld}')`
 
 // The rest of the catalog, with its indexes, which planning locks: what of it a session reads anew depends on what it forgot, and others can make it forget
 // all. Two that only a superuser may read are read through views.
@@ -175,12 +210,16 @@ end $$`
 // Not pg_locks and pg_stat_activity: a view's text lies in a table of its own, which nobody can hold.
 const activity = '(select pid, pg_get_userbyid(usesysid) as usename from pg_stat_get_activity(null)) s'
 
-// What serialisable transactions have read (SIReadLock) is counted elsewhere. Only names of our own making get into statements.
+// What serialisable transactions have read (SIReadLock) is counted elsewhere. Only names of our own making get into statements. An admin's VACUUM FULL
+// waits for whoever holds a catalog, and all who log in wait behind it; no node may lock a catalog like that. What initdb made has numbers below 16,384.
 const look = `
-  select s.usename as role, sum(l.locks)::int as locks, p.process
-  from (select pid, count(*) as locks from pg_lock_status() where not fastpath and mode <> 'SIReadLock' group by pid) l
-  join ${activity} on s.pid = l.pid, lateral (select case when s.usename = '${observerRole}' then s.pid end as process) p
-  where s.usename ~ '^(k3s_n_[0-9a-hjkmnp-tv-z]{26}|${observerRole})$' group by s.usename, p.process having sum(l.locks) > ${most}`
+  with l as materialized (select pid, relation, mode, granted, fastpath from pg_lock_status())
+  select s.usename as role, sum(h.locks)::int as locks, p.process
+  from (select pid, count(*) as locks from l where not fastpath and mode <> 'SIReadLock' group by pid) h
+  join ${activity} on s.pid = h.pid, lateral (select case when s.usename = '${observerRole}' then s.pid end as process) p
+  where s.usename ~ '^(k3s_n_[0-9a-hjkmnp-tv-z]{26}|${observerRole})$' group by s.usename, p.process having sum(h.locks) > ${most}
+  union all
+  select null, 0, null where exists (select from l where not granted and mode = 'AccessExclusiveLock' and relation < 16384)`
 
 // To plan it costs ten times as much as to run it.
 const prepare = `deallocate all; prepare looking as ${look}`

@@ -36,6 +36,9 @@ export type ManagedOptions = {
 /** Connections of our own role in the clusters' database, of the observer on its rounds and, for two lanes, when it is asked, and of who watches the locks. */
 const pool = { own: 4, observer: 2, asked: 2, watch: 2 } as const
 
+/** Milliseconds: who watches the locks is idle in a transaction, and no look waits long for an admin who has a catalog to himself. */
+const watching = { idle_in_transaction_session_timeout: 0, lock_timeout: 500 } as const
+
 /** Seconds: the observer's own limits are below. */
 const longestRead = 8
 
@@ -57,7 +60,9 @@ export function openManaged({ server, address, ca, key, rollConnections, secure 
   const observer = openObserver({ ...observing, sessions: pool.observer })
   // Apart from the rounds: the servers of a hostile cluster may ask without end, and no other cluster is seen later for it.
   const [asked, doubted] = [openObserver({ ...observing, sessions: 1 }), openObserver({ ...observing, sessions: 1 })]
-  const locks = openLockWatch(() => connect(server, { database: clustersDatabase, max: 1, lasts: true }))
+  const locks = openLockWatch(() =>
+    connect(server, { database: clustersDatabase, max: 1, lasts: true, settings: watching }),
+  )
   const bootstrapOf = bootstrapReads(
     readApart((clusterId, serverToken, apart) => readBootstrap(apart ? doubted : asked, clusterId, serverToken)),
   )

@@ -89,6 +89,7 @@ export function taskPolls(deps: Deps): TaskPolls {
     wake: server.wake,
     held: () => held.size,
     close: () => {
+      server.close()
       held.close()
       sweeper.stop()
     },
@@ -161,6 +162,10 @@ function clusterServer(deps: Deps, held: HeldPolls) {
   }
   return {
     serve,
+    close: () => {
+      for (const timer of gathered.values()) clearTimeout(timer)
+      gathered.clear()
+    },
     wakes: () => wakes,
     /** A poll that was between its select and its place among the held ones would miss a wake. */
     wasWoken: (clusterId: string, since: number) => (woken.get(clusterId) ?? 0) > since,

@@ -8,7 +8,11 @@ const test = suite('the watch over locks')
 const hoarder = { role: 'k3s_n_00000000000000000000000000', locks: 5_000, process: null }
 
 /** Two sessions that see a hoarder from the second look on, and fail as told; and which of them began anew. */
-function watch(fails: (session: number, text: string) => boolean, seen = [hoarder]) {
+function watch(
+  fails: (session: number, text: string) => boolean,
+  seen = [hoarder],
+  others: (text: string) => (typeof hoarder)[] | undefined = () => undefined,
+) {
   let opened = 0
   let looks = 0
   const begun: number[] = []
@@ -17,6 +21,7 @@ function watch(fails: (session: number, text: string) => boolean, seen = [hoarde
     const unsafe = async (text: string) => {
       if (text.startsWith('rollback; begin')) begun.push(session)
       if (looks > 0 && fails(session, text)) throw Object.assign(new Error('out of shared memory'), { code: '53200' })
+      if (looks > 0 && others(text)) return [[], others(text)]
       return [[], text.includes('execute looking') && looks > 0 ? seen : []]
     }
     return { unsafe, end: async () => {} } as unknown as Sql
@@ -66,6 +71,35 @@ test('looks on in its transaction after something failed in it', async () => {
   full = false
   assert.equal(await look(), [])
   assert.equal(begun, [1, 0])
+})
+
+test('tells of those, too, whom only the session finds that begins anew', async () => {
+  const another = { ...hoarder, role: 'k3s_n_11111111111111111111111111' }
+  const { look } = watch(
+    () => false,
+    [hoarder],
+    (text) => (text.startsWith('rollback; begin read only') ? [another, hoarder] : undefined),
+  )
+  await look()
+  assert.equal(await look(), [hoarder, another])
+})
+
+test('lets go of the catalog in both sessions where an admin waits for it', async () => {
+  const { look, begun } = watch(() => false, [{ role: null as never, locks: 0, process: null }])
+  await look()
+  assert.equal(await look(), [])
+  assert.equal(begun, [1])
+  await look()
+  assert.is(begun.length, 2)
+})
+
+test('keeps nobody waiting by a session that does not answer', async () => {
+  let silent = false
+  const unsafe = async () => (silent ? new Promise<never>(() => {}) : [])
+  const { look, learn } = openLockWatch(() => ({ unsafe, end: async () => {} }) as unknown as Sql)
+  await look()
+  silent = true
+  await learn()
 })
 
 test('fails if nobody can look', async () => {

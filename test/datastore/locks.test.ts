@@ -302,6 +302,17 @@ for (const major of majors) {
     assert.is(await cluster(victim.cluster), 'up')
   })
 
+  test('of the catalog are let go of where an admin waits for it', async () => {
+    const watch = startLockWatch(world)
+    try {
+      await sleep(1_500)
+      const admin = server.superuser(clustersDatabase)
+      for (const name of ['pg_authid', 'pg_class', 'pg_index']) await admin.unsafe(`vacuum full pg_catalog.${name}`)
+    } finally {
+      await watch.stop()
+    }
+  })
+
   test('as K3s takes them are left alone', async () => {
     const honest = await addServer()
     const session = honest.session()
