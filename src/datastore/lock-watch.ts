@@ -22,7 +22,7 @@ const elderLearnsEach = 8
 const learningTakes = 1_000
 
 /**
- * Who held more locks than K3s ever does, and was ended for it: a node's login, or one session of the observer's, by its process. A cluster's code
+ * Who held more locks than K3s ever does, or wanted a catalog for himself, and was ended for it: a node's login, or one session of the observer's, by its process. A cluster's code
  * made that one do it; whose, the observer finds out, which reads each again by itself.
  */
 export type Hoarder = { role: string; locks: number; process: number | null }
@@ -210,16 +210,23 @@ end $$`
 // Not pg_locks and pg_stat_activity: a view's text lies in a table of its own, which nobody can hold.
 const activity = '(select pid, pg_get_userbyid(usesysid) as usename from pg_stat_get_activity(null)) s'
 
-// What serialisable transactions have read (SIReadLock) is counted elsewhere. Only names of our own making get into statements. An admin's VACUUM FULL
-// waits for whoever holds a catalog, and all who log in wait behind it; no node may lock a catalog like that. What initdb made has numbers below 16,384.
+/** Modes of locks that keep others from reading a table, or from changing it. */
+const alone = ['ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock']
+
+// What serialisable transactions have read (SIReadLock) is counted elsewhere. Whoever waits for a catalog alone keeps all others waiting behind him, those
+// who log in as well. CREATE RULE waits for it before it asks whose it is (rewriteDefine.c, DefineRule), so any node can; K3s never does. An admin's VACUUM FULL
+// is let through. What initdb made has numbers below 16,384. Only names of our own making get into statements.
 const look = `
-  with l as materialized (select pid, relation, mode, granted, fastpath from pg_lock_status())
-  select s.usename as role, sum(h.locks)::int as locks, p.process
-  from (select pid, count(*) as locks from l where not fastpath and mode <> 'SIReadLock' group by pid) h
-  join ${activity} on s.pid = h.pid, lateral (select case when s.usename = '${observerRole}' then s.pid end as process) p
-  where s.usename ~ '^(k3s_n_[0-9a-hjkmnp-tv-z]{26}|${observerRole})$' group by s.usename, p.process having sum(h.locks) > ${most}
+  with l as materialized (
+    select pid, granted, not fastpath and mode <> 'SIReadLock' as counts, relation < 16384 and mode = any ('{${alone.join()}}') as alone
+    from pg_lock_status()), s as materialized (
+    select pid, usename as role, usename ~ '^(k3s_n_[0-9a-hjkmnp-tv-z]{26}|${observerRole})$' as watched from ${activity})
+  select role, sum(locks)::int as locks, process
+  from (select pid, count(*) filter (where counts) as locks, bool_or(alone) as alone from l group by pid) h
+    join s using (pid), lateral (select case when role = '${observerRole}' then pid end as process) p
+  where watched group by role, process having sum(locks) > ${most} or bool_or(alone)
   union all
-  select null, 0, null where exists (select from l where not granted and mode = 'AccessExclusiveLock' and relation < 16384)`
+  select null, 0, null where exists (select from l join s using (pid) where alone and not granted and watched is not true)`
 
 // To plan it costs ten times as much as to run it.
 const prepare = `deallocate all; prepare looking as ${look}`

@@ -302,6 +302,26 @@ for (const major of majors) {
     assert.is(await cluster(victim.cluster), 'up')
   })
 
+  test('of the catalog that a node wants for itself are its end, while all others wait behind it', async () => {
+    const mallory = await addServer()
+    const [holding, wanting] = [mallory.session(), mallory.session()]
+    await world.managed.locks.look()
+    await world.managed.locks.look()
+    await holding.unsafe('begin; select from pg_catalog.pg_roles limit 1')
+    const wanted = refusal(wanting.unsafe('create rule r as on insert to pg_catalog.pg_authid do nothing'))
+    const entering = server.superuser(clustersDatabase)
+    await sleep(300)
+    const entered = entering`select 1`
+    assert.equal(await Promise.race([entered, sleep(300, 'waits')]), 'waits')
+    assert.equal(
+      (await world.managed.locks.look()).map(({ role }) => role),
+      [mallory.login],
+    )
+    await entered
+    assert.ok(await wanted)
+    assert.is(await mayLogIn(mallory.login), false)
+  })
+
   test('of the catalog are let go of where an admin waits for it', async () => {
     const watch = startLockWatch(world)
     try {
