@@ -215,10 +215,11 @@ const alone = ['ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExc
 
 // What serialisable transactions have read (SIReadLock) is counted elsewhere. Whoever waits for a catalog alone keeps all others waiting behind him, those
 // who log in as well. CREATE RULE waits for it before it asks whose it is (rewriteDefine.c, DefineRule), so any node can; K3s never does. An admin's VACUUM FULL
-// is let through. What initdb made has numbers below 16,384. Only names of our own making get into statements.
+// is let through. What initdb made has numbers below 16,384; to make it longer takes a lock of another type. Only names of our own making get into statements.
 const look = `
   with l as materialized (
-    select pid, granted, not fastpath and mode <> 'SIReadLock' as counts, relation < 16384 and mode = any ('{${alone.join()}}') as alone
+    select pid, granted, not fastpath and mode <> 'SIReadLock' as counts,
+      locktype = 'relation' and relation < 16384 and mode = any ('{${alone.join()}}') as alone
     from pg_lock_status()), s as materialized (
     select pid, usename as role, usename ~ '^(k3s_n_[0-9a-hjkmnp-tv-z]{26}|${observerRole})$' as watched from ${activity})
   select role, sum(locks)::int as locks, process

@@ -336,6 +336,15 @@ for (const major of majors) {
   test('as K3s takes them are left alone', async () => {
     const honest = await addServer()
     const session = honest.session()
+    // The catalog grows meanwhile, under locks of its own.
+    let growing = true
+    const looking = (async () => {
+      while (growing) assert.equal(await world.managed.locks.look(), [])
+    })()
+    const columns = numbers(100).map((i) => `c${i} int`)
+    for (const n of numbers(150)) await session.unsafe(`create table grows${n} (${columns})`)
+    growing = false
+    await looking
     await session.unsafe(`begin; ${kineTable} insert into kine (name) select g::text from generate_series(1, 10000) g`)
     assert.equal(await world.managed.locks.look(), [])
     await session.unsafe('commit')
