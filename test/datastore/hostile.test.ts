@@ -289,7 +289,7 @@ for (const major of majors) {
     const [clean] = await one.run(traces)
     assert.is(
       clean?.settings,
-      'default_transaction_read_only=off,enable_seqscan=off,idle_in_transaction_session_timeout=5000,lock_timeout=500,statement_timeout=3000',
+      'default_transaction_read_only=off,enable_seqscan=off,idle_in_transaction_session_timeout=5000,lock_timeout=100,statement_timeout=3000',
     )
     await unchecked(one, mallory)
     const [left] = await one.run(traces)

@@ -290,9 +290,9 @@ test('leaves a cluster to one of two servers at a time', async () => {
   const looks: string[] = []
   const counting = {
     ...clusters.managed.observer,
-    run: (batch: string) => {
-      looks.push(/k3s_[0-9a-z]{26}/.exec(batch)?.[0] as string)
-      return clusters.managed.observer.run(batch)
+    runAll: (statements: readonly string[]) => {
+      for (const statement of statements) looks.push(/k3s_[0-9a-z]{26}/.exec(statement)?.[0] as string)
+      return clusters.managed.observer.runAll(statements)
     },
   }
   await Promise.all([1, 2, 3].map(() => clusterObserver(world, counting)()))
@@ -305,13 +305,13 @@ test('looks at a second cluster meanwhile where one takes long', async () => {
   let release: (() => void) | undefined
   const slow = {
     ...clusters.managed.observer,
-    run: async (statement: string) => {
+    runAll: async (statements: readonly string[]) => {
       if (release) release()
       else
         await new Promise<void>((done) => {
           release = done
         })
-      return clusters.managed.observer.run(statement)
+      return clusters.managed.observer.runAll(statements)
     },
   }
   await clusterObserver(world, slow)()

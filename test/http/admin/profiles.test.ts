@@ -128,7 +128,7 @@ test('PATCH: nobody waits for a profile whose template is being tried', async ()
   await desk.call('POST', '/profiles', profileInput('slow'))
   const large = { source: `#cloud-config\nruncmd:\n${'- [a, b, c, d]\n'.repeat(4_000)}` }
   const spec = ProfileSpec.parse({ ...profileInput('large'), template: large })
-  const before = Promise.all([1, 2, 3].map(() => templateThread.run({ kind: 'lint', spec })))
+  const before = Promise.all(Array.from({ length: 12 }, () => templateThread.run({ kind: 'lint', spec })))
   let [tried, looks] = [false, 0]
   before.finally(() => (tried = true))
   const change = desk.call('PATCH', '/profiles/slow', { vars: { a: 1 } })
