@@ -23,9 +23,9 @@ const learningTakes = 1_000
 
 /**
  * Who held more locks than K3s ever does, or wanted a catalog for himself, and was ended for it: a node's login, or one session of the observer's, by its process. A cluster's code
- * made that one do it; whose, the observer finds out, which reads each again by itself.
+ * made that one do it; whose, the observer finds out, which reads each again by itself. `alone`: it wanted a catalog for itself, however few locks it had.
  */
-export type Hoarder = { role: string; locks: number; process: number | null }
+export type Hoarder = { role: string; locks: number; process: number | null; alone: boolean }
 
 export type LockWatch = {
   /**
@@ -222,12 +222,12 @@ const look = `
       locktype = 'relation' and relation < 16384 and mode = any ('{${alone.join()}}') as alone
     from pg_lock_status()), s as materialized (
     select pid, usename as role, usename ~ '^(k3s_n_[0-9a-hjkmnp-tv-z]{26}|${observerRole})$' as watched from ${activity})
-  select role, sum(locks)::int as locks, process
+  select role, sum(locks)::int as locks, process, bool_or(alone) as alone
   from (select pid, count(*) filter (where counts) as locks, bool_or(alone) as alone from l group by pid) h
     join s using (pid), lateral (select case when role = '${observerRole}' then pid end as process) p
   where watched group by role, process having sum(locks) > ${most} or bool_or(alone)
   union all
-  select null, 0, null where exists (select from l join s using (pid) where alone and not granted and watched is not true)`
+  select null, 0, null, false where exists (select from l join s using (pid) where alone and not granted and watched is not true)`
 
 // To plan it costs ten times as much as to run it.
 const prepare = `deallocate all; prepare looking as ${look}`

@@ -46,8 +46,8 @@ export function startLockWatch(context: Context): Running {
 
 /** Its sessions are ended, and it would come again: this goes on until it cannot. */
 async function distrust(context: Context, hoarder: Hoarder, signal: AbortSignal): Promise<void> {
-  const about = { login: hoarder.role, locks: hoarder.locks }
-  context.log.error(about, 'alarm: a node takes the locks of PostgreSQL: its sessions were ended')
+  const about = { login: hoarder.role, deed: deedOf(hoarder) }
+  context.log.error(about, 'alarm: a node keeps others from PostgreSQL: its sessions were ended')
   while (!signal.aborted) {
     try {
       return await punish(context, hoarder)
@@ -59,19 +59,23 @@ async function distrust(context: Context, hoarder: Hoarder, signal: AbortSignal)
 }
 
 /**
- * Ends a login that took more locks than K3s ever does. Whoever runs such code on a server has its cluster's token and CA keys too, so the cluster
+ * Ends a login that took more locks than K3s ever does, or wanted a catalog for itself. Whoever runs such code on a server has its cluster's token and CA keys too, so the cluster
  * is *compromised* (DESIGN.md, "K3s rules"): no new server comes in, and an admin hears of it.
  */
-export async function punish(context: Context, { role, locks }: Pick<Hoarder, 'role' | 'locks'>): Promise<void> {
+export async function punish(context: Context, hoarder: Omit<Hoarder, 'process'>): Promise<void> {
+  const { role, locks } = hoarder
   const login = await findLogin(context.sql, role)
   if (!login) return
   await fenceLogins(context, { enrollmentId: login.enrollment_id })
   const now = context.now()
-  await noteHoarder(context.sql, role, locks, now)
+  await noteHoarder(context.sql, role, { locks, deed: deedOf(hoarder) }, now)
   await context.db.transaction(async (tx) => {
     const name = await markCompromised(tx, login.cluster_id, date(now))
     if (name === undefined) return
-    const why = { device: login.serial, reason: `its login took ${locks} locks of PostgreSQL` }
+    const why = { device: login.serial, reason: `its login ${deedOf(hoarder)}` }
     await recordAudit(tx, now, { name: 'server' }, 'cluster.compromised', `cluster:${name}`, why)
   })
 }
+
+const deedOf = ({ locks, alone }: Pick<Hoarder, 'locks' | 'alone'>): string =>
+  alone ? "wanted a table of PostgreSQL's catalog for itself" : `took ${locks} locks of PostgreSQL`

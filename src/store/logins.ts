@@ -22,8 +22,13 @@ export async function findLogin(
   return row
 }
 
-/** Tells a device's timeline that its login took too many locks, once. */
-export async function noteHoarder(sql: Sql, role: string, locks: number, now: number): Promise<void> {
+/** Tells a device's timeline what its login did to keep others from PostgreSQL, once. @param did `deed`: behind "it" */
+export async function noteHoarder(
+  sql: Sql,
+  role: string,
+  did: { locks: number; deed: string },
+  now: number,
+): Promise<void> {
   await sql`
     with login as (select device_id, enrollment_id from datastore_logins where role = ${role}),
     first as (
@@ -32,7 +37,7 @@ export async function noteHoarder(sql: Sql, role: string, locks: number, now: nu
     )
     insert into events (device_id, enrollment_id, at, source, name, result, detail)
     select device_id, enrollment_id, to_timestamp(${now}), 'server', 'alarm.datastore_locks', 'fail', jsonb_build_object(
-      'locks', ${locks}::int, 'detail', 'it took the locks of the PostgreSQL that all clusters share; its datastore login was ended')
+      'locks', ${did.locks}::int, 'detail', ${`it ${did.deed}, which all clusters share; its datastore login was ended`}::text)
     from login, first`
 }
 

@@ -5,7 +5,7 @@ import { suite } from '../suite.ts'
 
 const test = suite('the watch over locks')
 
-const hoarder = { role: 'k3s_n_00000000000000000000000000', locks: 5_000, process: null }
+const hoarder = { role: 'k3s_n_00000000000000000000000000', locks: 5_000, process: null, alone: false }
 
 /** Two sessions that see a hoarder from the second look on, and fail as told; and which of them began anew. */
 function watch(
@@ -85,7 +85,7 @@ test('tells of those, too, whom only the session finds that begins anew', async 
 })
 
 test('lets go of the catalog in both sessions where an admin waits for it', async () => {
-  const { look, begun } = watch(() => false, [{ role: null as never, locks: 0, process: null }])
+  const { look, begun } = watch(() => false, [{ role: null as never, locks: 0, process: null, alone: false }])
   await look()
   assert.equal(await look(), [])
   assert.equal(begun, [1])
