@@ -15,7 +15,7 @@ import { PortTaken, settle, startPostmaster, stopPostmaster } from './postmaster
 import { isAlive } from './process-identity.ts'
 import { type Program, prepareProgram } from './program.ts'
 import { provision } from './roles.ts'
-import { type Door, hbaConf, postgresqlConf } from './settings.ts'
+import { type Door, hbaConf, portIn, postgresqlConf } from './settings.ts'
 import { writeWhole } from './small-file.ts'
 import { enter, leave, noteStay, others, stays, type Use } from './users.ts'
 
@@ -26,7 +26,7 @@ export type EmbeddedOptions = {
   account?: string | undefined
   /** Addresses for TCP, with TLS */
   listen: string
-  /** 0 = a free one at each start */
+  /** 0 = a free one, at each start the same while nobody else takes it */
   port: number
   use: Use
   /** Whom the network lets in; nobody but them then. Undefined: whoever has a password, wherever it listens. */
@@ -168,11 +168,14 @@ async function startOnPort(
   program: Program,
   account: Account | undefined,
 ): Promise<Postmaster> {
+  const file = join(place.data, 'postgresql.conf')
+  // Whoever else uses it looks for it where it was before.
+  const last = portIn(readFileSync(file, 'utf8'))
   for (let attempt = 1; ; attempt++) {
-    const port = options.port || (await freePort())
+    const port = options.port || (attempt === 1 && last) || (await freePort())
     const { listen, settings: extra = {} } = options
     const conf = postgresqlConf({ listen, port, sockets: place.sockets, memory: memoryHere(), extra })
-    writeWhole(join(place.data, 'postgresql.conf'), conf, { account })
+    writeWhole(file, conf, { account })
     writeWhole(join(place.data, 'pg_hba.conf'), hbaConf(options.door), { account })
     try {
       return await startPostmaster(place, program, account)

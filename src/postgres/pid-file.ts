@@ -17,17 +17,25 @@ export const pidFile = (data: string) => join(data, 'postmaster.pid')
 /** The living postmaster of this PGDATA, if there is one. A stale file, or one that names a foreign process, counts as none. */
 export function findPostmaster(data: string): Postmaster | undefined {
   const lines = readLines(pidFile(data))
-  const pid = Math.abs(Number(lines[0]))
+  const pid = pidIn(lines)
   const identity = identify(pid)
   if (!identity || !worksIn(pid, data)) return undefined
   const status = (lines[7]?.trim() || 'starting') as Postmaster['status']
   return { pid, identity, port: Number(lines[3]), sockets: lines[4] ?? '', status }
 }
 
-/** The pid in a stale file belongs to another living process: PostgreSQL would refuse to start because of it. */
-export function namesStranger(data: string): boolean {
-  const pid = Math.abs(Number(readLines(pidFile(data))[0]))
-  return identify(pid) !== undefined && !worksIn(pid, data)
+/**
+ * Lock files, of PGDATA and of sockets, whose pid is no postmaster's of this PGDATA, yet found by kill(2), so that PostgreSQL refuses to
+ * start (miscinit.c, CreateLockFile): another process has it now, or it is a killed postmaster's for which its parent has not waited.
+ * @param sockets the directory of this PGDATA's sockets, and nobody else's. Linux only, else none.
+ */
+export function misleadingLocks(data: string, sockets: string): string[] {
+  if (process.platform !== 'linux') return []
+  const ofSockets = readdirSync(sockets).filter((name) => /^\.s\.PGSQL\.\d+\.lock$/.test(name))
+  return [pidFile(data), ...ofSockets.map((name) => join(sockets, name))].filter((file) => {
+    const pid = pidIn(readLines(file))
+    return existsSync(`/proc/${pid}`) && !(identify(pid) && worksIn(pid, data))
+  })
 }
 
 /** Processes that work in this PGDATA: what a killed postmaster leaves behind for a moment. Linux only, else none. */
@@ -48,6 +56,9 @@ function worksIn(pid: number, data: string): boolean {
     return false
   }
 }
+
+// Negative where a single-user PostgreSQL wrote it.
+const pidIn = (lines: string[]): number => Math.abs(Number(lines[0]))
 
 function readLines(path: string): string[] {
   return existsSync(path) ? readFileSync(path, 'utf8').split('\n') : []

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Account, asAccount } from './account.ts'
-import { findPostmaster, namesStranger, type Postmaster, pidFile, workersIn } from './pid-file.ts'
+import { findPostmaster, misleadingLocks, type Postmaster, workersIn } from './pid-file.ts'
 import type { Place } from './place.ts'
 import { isAlive } from './process-identity.ts'
 import type { Program } from './program.ts'
@@ -24,17 +24,17 @@ export async function startPostmaster(
   program: Program,
   account: Account | undefined,
 ): Promise<Postmaster> {
-  await clearLeftovers(place.data)
   const deadline = Date.now() + patience.leftovers
   for (;;) {
+    await clearLeftovers(place)
     const log = join(place.root, 'start.log')
     const child = launch(place, program, account, log)
     const found = await ready(child, place.data)
     if (found) return found
     const said = readFileSync(log, 'utf8')
     if (/Address already in use|could not create any TCP\/IP sockets/.test(said)) throw new PortTaken(tail(said))
-    // Backends of a killed postmaster hold its shared memory until they have noticed.
-    if (!/still in use/.test(said) || Date.now() > deadline) {
+    // Backends of a killed postmaster hold its shared memory until they have noticed; and it may end while we look.
+    if (!/still in use|"postmaster\.pid" already exists/.test(said) || Date.now() > deadline) {
       throw new Error(`PostgreSQL did not start at ${place.data}: ${tail(said) || `see ${join(place.data, 'log')}`}`)
     }
     await sleep(250)
@@ -66,16 +66,17 @@ export async function settle(data: string): Promise<Postmaster | undefined> {
   }
 }
 
-// PostgreSQL itself tells a dead pid from a living one, and checks shared memory: its file is only removed when its pid has
-// gone to somebody else, and nothing works in PGDATA any more.
-async function clearLeftovers(data: string): Promise<void> {
-  if (!namesStranger(data)) return
+// PostgreSQL itself tells a dead pid from a living one, and checks shared memory: its files are only removed when their pid stands
+// for no postmaster, and nothing works in PGDATA any more.
+async function clearLeftovers({ data, sockets }: Place): Promise<void> {
+  const misleading = misleadingLocks(data, sockets)
+  if (misleading.length === 0) return
   const deadline = Date.now() + patience.leftovers
   for (let left = workersIn(data); left.length > 0; left = workersIn(data)) {
     if (Date.now() > deadline) throw new Error(`Processes ${left.join(', ')} of a killed PostgreSQL still use ${data}`)
     await sleep(100)
   }
-  rmSync(pidFile(data), { force: true })
+  for (const file of misleading) rmSync(file, { force: true })
 }
 
 function launch(place: Place, program: Program, account: Account | undefined, log: string): ChildProcess {

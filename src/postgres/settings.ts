@@ -44,6 +44,9 @@ export function postgresqlConf({ listen, port, sockets, memory, extra = {} }: Se
   ].join('\n')
 }
 
+/** The port of a postgresql.conf that we wrote; undefined: initdb's own. */
+export const portIn = (conf: string): number | undefined => Number(/^port = '(\d+)'$/m.exec(conf)?.[1]) || undefined
+
 /**
  * An eighth of the memory, where PostgreSQL's documentation gives a quarter to a machine that does nothing else. Its own 128 MB at least: what 1,000 clusters
  * write and the observer reads does not fit into those, and to read it again and again cost a quarter more CPU. Memory is taken as data fill it.

@@ -112,6 +112,24 @@ test('starts although a stale pid file names a process that lives', async () => 
   assert.is((await server.stop()).code, 0)
 })
 
+// As where the init of a container, or a parent that is busy, is slow to wait for it: kill(2) finds it, so PostgreSQL refuses to start.
+test('starts PostgreSQL again although nobody has waited for the one that was killed', async () => {
+  const server = await serving(here)
+  const { pid, identity } = postmaster() as { pid: number; identity: string }
+  process.kill(server.child.pid as number, 'SIGSTOP')
+  try {
+    process.kill(pid, 'SIGKILL')
+    while (isAlive(pid, identity)) await sleep(20)
+    assert.ok(process.kill(pid, 0))
+    const token = await create('three')
+    assert.is(token.code, 0, token.err)
+  } finally {
+    process.kill(server.child.pid as number, 'SIGCONT')
+  }
+  while ((await ask(`${server.https}/readyz`)).status !== 200) await sleep(100)
+  assert.is((await server.stop()).code, 0)
+})
+
 test('refuses to start without its sealing key, or with another, and never makes a new one', async () => {
   const key = join(directory, 'sealing.key')
   renameSync(key, `${key}.kept`)

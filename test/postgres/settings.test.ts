@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert'
-import { fits, hbaConf, postgresqlConf } from '../../src/postgres/settings.ts'
+import { fits, hbaConf, portIn, postgresqlConf } from '../../src/postgres/settings.ts'
 import { suite } from '../suite.ts'
 
 const test = suite('settings of the embedded PostgreSQL')
@@ -37,6 +37,12 @@ fsync = 'off'
 include_if_exists = 'custom.conf'
 `,
   )
+})
+
+test('say where it listened before, but for those that initdb wrote', () => {
+  const conf = postgresqlConf({ listen: '', port: 5433, sockets: '/srv', memory: 0, extra: {} })
+  assert.is(portIn(conf), 5433)
+  assert.is(portIn('#port = 5432\t\t# (change requires restart)\n'), undefined)
 })
 
 test('give PostgreSQL an eighth of the memory, within bounds', () => {
