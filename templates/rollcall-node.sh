@@ -153,9 +153,9 @@ step() {
   [ ! -e "$STEPS/$1" ] || return 0
   [ -e "$STEPS/$1.start" ] || report "$1" start
   : >"$STEPS/$1.start"
-  # Together with the end of the step before it.
-  [ "$2" = true ] || flush
-  DETAIL=''
+  # Together with the steps before it, which take no time, or tell it when they run a program.
+  case $1 in k3s*) flush ;; esac
+  DETAIL=
   if "$2"; then
     report "$1" ok "$DETAIL"
     rm -f "$RUN/faults"
@@ -175,6 +175,7 @@ step() {
 
 # Runs a program that is not ours; its last words become the detail.
 run() {
+  flush
   (umask 022 && exec "$@") >"$W/log" 2>&1 </dev/null && return
   DETAIL="$1 failed ($?): $(tail -n 5 "$W/log")"
   cat "$W/log" >&2
@@ -202,7 +203,7 @@ os_update() {
   boot=$(cat "${ROLLCALL_BOOT:-/proc/sys/kernel/random/boot_id}")
   before=$(cat "$STEPS/restarted" 2>/dev/null)
   if [ -n "$before" ] && [ "$before" != "$boot" ]; then
-    DETAIL='restarted'
+    DETAIL=restarted
     return
   fi
   packages=$ROLLCALL_PACKAGES
@@ -237,7 +238,7 @@ os_update() {
     return 1
   fi
   wants_restart || return 0
-  report os.update start 'restarting'
+  report os.update start restarting
   flush
   echo "$boot" | keep "$STEPS/restarted" || return
   systemctl reboot
@@ -402,7 +403,7 @@ clear_data() {
   [ ! -x "$kill" ] || run "$kill" || return
   wipe "what ${owner:-an installation without Rollcall} left here" "$CONFIG.d"/* || return
   DETAIL="cannot write to $DATA"
-  mkdir -p "$DATA" && echo "$ROLLCALL_ENROLLMENT" | keep "$DATA/rollcall" && DETAIL=''
+  mkdir -p "$DATA" && echo "$ROLLCALL_ENROLLMENT" | keep "$DATA/rollcall" && DETAIL=
 }
 
 # K3s does not start without a default route. One that leads nowhere will do (docs.k3s.io, Air-Gap Install), but it must not tell K3s its address. What was made
@@ -457,7 +458,7 @@ serves() {
 
 k3s_join() {
   clear_data || return
-  ended=''
+  ended=
   if [ "$ROLLCALL_ROLE" = server ] && ! { [ -e "$STEPS/redeemed" ] && serves; }; then
     redeem
     case $? in 0) ;; 2) ended=1 ;; *) return 1 ;; esac
@@ -547,7 +548,7 @@ read_settings() {
     eval ": \"\${ROLLCALL_$name=}\""
   done
   : "${ROLLCALL_ENGINE=podman}"
-  [ "$ROLLCALL_UPDATE" != 0 ] || ROLLCALL_UPDATE=''
+  [ "$ROLLCALL_UPDATE" != 0 ] || ROLLCALL_UPDATE=
   K3S=${INSTALL_K3S_BIN_DIR:-/usr/local/bin}/k3s
   CONFIG=$ETC/rancher/k3s/config.yaml
   POLICY=$STATE/k3s-selinux.rpm

@@ -4,7 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import { filesOf } from '../../src/demo/box.ts'
 import { FakeDevice } from '../fakes/device.ts'
+import { type How, requestOf } from './fleet-request.ts'
 import { type Answer, Line } from './line.ts'
+import type { Sent } from './replay.ts'
 
 export type Role = 'server' | 'agent'
 
@@ -43,7 +45,8 @@ export class FleetBox {
   readonly role: Role
   /** What it asked, by program, route and status */
   readonly requests = new Map<string, number>()
-  connections = 0
+  /** What it sent, a connection each */
+  readonly sent: Sent[] = []
   readonly #site: Site
   #files = new Map<string, string>()
   #shown = ''
@@ -91,7 +94,7 @@ export class FleetBox {
       const socket = connect({ host: '127.0.0.1', port: this.#site.port })
       await new Promise((done) => socket.once('error', done).once('secureConnect', done))
       socket.destroy()
-      this.connections++
+      this.#opens()
       this.#count('cloud-init TLS refused')
     }
   }
@@ -105,7 +108,7 @@ export class FleetBox {
     }
   }
 
-  /** rollcall-node, install: what there is to report when a step begins shares a connection. */
+  /** rollcall-node, install: what there is to report when a step of K3s' begins shares a connection. */
   async #install(): Promise<void> {
     let queue: string[] = []
     const say = (step: string, result: string, detail = '') => queue.push(JSON.stringify({ step, result, detail }))
@@ -116,7 +119,7 @@ export class FleetBox {
     }
     const steps: Record<string, () => Promise<unknown>> = {
       clock: () => this.#challenge('node'),
-      'document.applied': nothing,
+      'document.applied': async () => {},
       'os.update': async () => {},
       'k3s.download': () => sleep(1_500),
       'k3s.install': () => sleep(500),
@@ -129,7 +132,7 @@ export class FleetBox {
     }
     for (const [name, run] of Object.entries(steps)) {
       say(name, 'start')
-      if (run !== nothing) await flush()
+      if (name.startsWith('k3s')) await flush()
       await run()
       say(name, 'ok')
       if (name === 'k3s.join' && this.role === 'server') this.#serve()
@@ -205,9 +208,11 @@ export class FleetBox {
     if (bodies.length === 0) return []
     const line = new Line({ port: this.#site.port, tls: true, fresh: false })
     const answers: Answer[] = []
-    this.connections++
+    const requests = this.#opens()
     for (const body of bodies) {
-      const answer = await line.request(requestOf(program, what, { ...how, body }))
+      const request = requestOf(program, what, { ...how, body })
+      requests.push(request)
+      const answer = await line.request(request)
       this.#count(`${program} ${what.replace(/report\/.*/, 'report')} ${answer.status}`)
       answers.push(answer)
     }
@@ -215,26 +220,15 @@ export class FleetBox {
     return answers
   }
 
+  #opens(): Buffer[] {
+    const requests: Buffer[] = []
+    this.sent.push({ at: performance.now(), requests })
+    return requests
+  }
+
   #count(key: string): void {
     this.requests.set(key, (this.requests.get(key) ?? 0) + 1)
   }
-}
-
-type How = { body?: string | undefined; type?: string; bearer?: string }
-
-const nothing = async () => {}
-const agents: Record<string, string> = {
-  client: 'rollcall-client/1\r\nAccept: text/plain',
-  node: 'rollcall-node/1\r\nAccept: text/plain',
-  'cloud-init': 'Cloud-Init/22.4.2\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\nConnection: keep-alive',
-}
-
-function requestOf(program: string, what: string, { body, type, bearer }: How): Buffer {
-  const head = [`${what} HTTP/1.1`, 'Host: 127.0.0.1', `User-Agent: ${agents[program]}`]
-  if (bearer) head.push(`Authorization: Bearer ${bearer}`)
-  if (type) head.push(`Content-Type: ${type}`)
-  if (body !== undefined) head.push(`Content-Length: ${Buffer.byteLength(body)}`)
-  return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body ?? ''}`)
 }
 
 function hints(eat_nonce: string): object {

@@ -20,8 +20,12 @@ export class Line {
     this.#target = target
   }
 
+  async open(): Promise<void> {
+    this.#socket ??= await this.#connect()
+  }
+
   async request(bytes: Buffer): Promise<Answer> {
-    this.#socket ??= await this.#open()
+    await this.open()
     const answer = await new Promise<Answer>((resolve, reject) => {
       this.#settle = { resolve, reject }
       this.#socket?.write(bytes)
@@ -36,7 +40,7 @@ export class Line {
     this.#socket = undefined
   }
 
-  #open(): Promise<Socket> {
+  #connect(): Promise<Socket> {
     const { port, tls } = this.#target
     return new Promise((resolve, reject) => {
       const at = { host: '127.0.0.1', port, noDelay: true }

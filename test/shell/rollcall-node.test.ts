@@ -239,6 +239,14 @@ for (const [name, shell] of shells) {
     assert.is(node.read('state/steps/enr_test/queue'), '')
   })
 
+  // The steps before K3s share theirs, but for the time that the clock is set by.
+  once('an agent makes eight connections from its document to Ready, two of them to download', async () => {
+    node.document('agent')
+    server.connections = 0
+    await passes()
+    assert.is(server.connections, 8)
+  })
+
   once('a server that takes no more in the middle is told the rest later, in order and nothing twice', async () => {
     node.document('agent')
     const lines = ['clock', 'os.update', 'k3s.install'].map((step) => JSON.stringify({ step, result: 'ok' }))
