@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { type Command, UsageError } from './cli/command.ts'
+import { keepHeapSmall } from './cli/heap.ts'
 import { usageText } from './cli/usage.ts'
 import { ConfigError } from './config.ts'
 
@@ -9,7 +10,10 @@ const common = '[--data-dir D] [--database-url U]'
 const commands: Record<string, { usage: readonly string[]; load: () => Promise<Command> }> = {
   serve: {
     usage: ['serve [--data-dir D] [--host H] [--https-port N] [--http-port N] [--database-url U]'],
-    load: async () => (await import('./cli/serve.ts')).serve,
+    load: async () => {
+      keepHeapSmall()
+      return (await import('./cli/serve.ts')).serve
+    },
   },
   demo: { usage: ['demo [--once]'], load: async () => (await import('./cli/demo.ts')).demo },
   token: {

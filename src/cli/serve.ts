@@ -17,7 +17,6 @@ import type { Command, Io } from './command.ts'
 import { credentialsOf, warnOfForeignKey } from './credentials.ts'
 import { type End, endSignal } from './end-signal.ts'
 import { readFlags } from './flags.ts'
-import { keepHeapSmall } from './heap.ts'
 import { certify, prepareManaged } from './managed.ts'
 import { mirrorOf } from './mirror-place.ts'
 import { openStore, type Store, unixTime } from './open-store.ts'
@@ -31,7 +30,6 @@ export const serve: Command = async (args, io) => {
   const { config } = readFlags(args, io)
   const log = createLog(config.logLevel)
   const end = endSignal()
-  keepHeapSmall()
   survive(log)
   const lock = takeDataDirectory(config)
   try {

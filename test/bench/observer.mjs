@@ -3,13 +3,14 @@
 import { randomBytes } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { keepHeapSmall } from '../../dist/cli/heap.js'
-import { openManaged } from '../../dist/datastore/open.js'
-import { createLog } from '../../dist/log.js'
-import { startObserver } from '../../dist/services/observer.js'
-import { openDatabase } from '../../dist/store/database.js'
-import { openVault, sealingKey } from '../../dist/store/seal.js'
 
+// Before the modules are loaded, as `serve` does.
 keepHeapSmall()
+const { openManaged } = await import('../../dist/datastore/open.js')
+const { createLog } = await import('../../dist/log.js')
+const { startObserver } = await import('../../dist/services/observer.js')
+const { openDatabase } = await import('../../dist/store/database.js')
+const { openVault, sealingKey } = await import('../../dist/store/seal.js')
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 const { connection, sealing, key } = JSON.parse((await lines.next()).value)
 const server = { url: 'postgres://localhost/observed', connection }

@@ -2,17 +2,18 @@
 // What it needs comes as one JSON line on standard input, since it holds a password.
 import { randomBytes } from 'node:crypto'
 import { createInterface } from 'node:readline'
-import { Hono } from 'hono'
-import { createApp } from '../../dist/app.js'
 import { keepHeapSmall } from '../../dist/cli/heap.js'
-import { createLog } from '../../dist/log.js'
-import { pooledRandom } from '../../dist/random.js'
-import { listenHttp, listenHttps } from '../../dist/server.js'
-import { openDatabase } from '../../dist/store/database.js'
-import { openVault, sealingKey } from '../../dist/store/seal.js'
-import { makeSelfSigned } from '../../dist/tls/certificates.js'
 
+// Before the modules are loaded, as `serve` does.
 keepHeapSmall()
+const { Hono } = await import('hono')
+const { createApp } = await import('../../dist/app.js')
+const { createLog } = await import('../../dist/log.js')
+const { pooledRandom } = await import('../../dist/random.js')
+const { listenHttp, listenHttps } = await import('../../dist/server.js')
+const { openDatabase } = await import('../../dist/store/database.js')
+const { openVault, sealingKey } = await import('../../dist/store/seal.js')
+const { makeSelfSigned } = await import('../../dist/tls/certificates.js')
 const { connection, sealing, settings } = await new Promise((done) => {
   createInterface({ input: process.stdin }).once('line', (line) => done(JSON.parse(line)))
 })
