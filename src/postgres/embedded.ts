@@ -1,5 +1,4 @@
-import { readFileSync, realpathSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import type postgres from 'postgres'
@@ -11,7 +10,8 @@ import { initialize, type Passwords, preparePasswords } from './initialize.ts'
 import { waitForLock } from './lock.ts'
 import type { Postmaster } from './pid-file.ts'
 import { findPlace, type Place, prepareDataDirectory, preparePlace } from './place.ts'
-import { PortTaken, settle, startPostmaster, stopPostmaster } from './postmaster.ts'
+import { freePort, isFree } from './port.ts'
+import { settle, startPostmaster, stopPostmaster } from './postmaster.ts'
 import { isAlive } from './process-identity.ts'
 import { type Program, prepareProgram } from './program.ts'
 import { provision } from './roles.ts'
@@ -168,23 +168,32 @@ async function startOnPort(
   program: Program,
   account: Account | undefined,
 ): Promise<Postmaster> {
+  const { listen, settings: extra = {} } = options
   const file = join(place.data, 'postgresql.conf')
-  // Whoever else uses it looks for it where it was before.
-  const last = portIn(readFileSync(file, 'utf8'))
   for (let attempt = 1; ; attempt++) {
-    const port = options.port || (attempt === 1 && last) || (await freePort())
-    const { listen, settings: extra = {} } = options
+    const port = await choosePort(options, file)
     const conf = postgresqlConf({ listen, port, sockets: place.sockets, memory: memoryHere(), extra })
     writeWhole(file, conf, { account })
     writeWhole(join(place.data, 'pg_hba.conf'), hbaConf(options.door), { account })
     try {
       return await startPostmaster(place, program, account)
     } catch (error) {
-      if (!(error instanceof PortTaken)) throw error
-      if (options.port) throw new Error(`PostgreSQL's port ${port} is in use: ${error.message}`)
-      if (attempt === 5) throw error
+      // Somebody may have taken it since: what PostgreSQL says of it is in a log of its own.
+      if (attempt === 5 || (await isFree(port, listen))) throw error
     }
   }
+}
+
+// Whoever else uses it looks for it where it was before.
+async function choosePort({ port, listen }: EmbeddedOptions, file: string): Promise<number> {
+  if (port) {
+    if (await isFree(port, listen)) return port
+    throw new Error(
+      `PostgreSQL's port ${port} is in use by another program: choose another one by ROLLCALL_POSTGRES_PORT`,
+    )
+  }
+  const last = existsSync(file) ? portIn(readFileSync(file, 'utf8')) : undefined
+  return last && (await isFree(last, listen)) ? last : freePort()
 }
 
 // 0 where the operating system does not say what it allows.
@@ -227,14 +236,4 @@ function keepUp(current: () => Postmaster, restart: () => Promise<void>, say: (m
       await busy
     },
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer().once('error', fail)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => done(port))
-    })
-  })
 }

@@ -34,7 +34,8 @@ export function misleadingLocks(data: string, sockets: string): string[] {
   const ofSockets = readdirSync(sockets).filter((name) => /^\.s\.PGSQL\.\d+\.lock$/.test(name))
   return [pidFile(data), ...ofSockets.map((name) => join(sockets, name))].filter((file) => {
     const pid = pidIn(readLines(file))
-    return existsSync(`/proc/${pid}`) && !(identify(pid) && worksIn(pid, data))
+    // A process that has ended works nowhere.
+    return existsSync(`/proc/${pid}`) && !worksIn(pid, data)
   })
 }
 
@@ -44,7 +45,7 @@ export function workersIn(data: string): number[] {
   return readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
     .map(Number)
-    .filter((pid) => pid !== process.pid && worksIn(pid, data) && identify(pid) !== undefined)
+    .filter((pid) => pid !== process.pid && worksIn(pid, data))
 }
 
 // Postgres and all its children work in PGDATA. Elsewhere than on Linux there is no cheap way to ask: the pid decides.

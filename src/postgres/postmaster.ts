@@ -12,12 +12,9 @@ import { tail } from './run.ts'
 /** Milliseconds. Recovery after a power cut may take minutes; a shutdown writes a checkpoint first. */
 const patience = { start: 600_000, leftovers: 20_000, fast: 60_000, immediate: 10_000 } as const
 
-/** The port was taken by somebody else: another one may do. */
-export class PortTaken extends Error {}
-
 /**
  * Starts a postmaster in a session of its own, so that a Ctrl-C for us is not one for it, and waits until it answers.
- * @throws PortTaken, or Error with what PostgreSQL said
+ * @throws Error with what PostgreSQL said
  */
 export async function startPostmaster(
   place: Place,
@@ -32,10 +29,10 @@ export async function startPostmaster(
     const found = await ready(child, place.data)
     if (found) return found
     const said = readFileSync(log, 'utf8')
-    if (/Address already in use|could not create any TCP\/IP sockets/.test(said)) throw new PortTaken(tail(said))
     // Backends of a killed postmaster hold its shared memory until they have noticed; and it may end while we look.
     if (!/still in use|"postmaster\.pid" already exists/.test(said) || Date.now() > deadline) {
-      throw new Error(`PostgreSQL did not start at ${place.data}: ${tail(said) || `see ${join(place.data, 'log')}`}`)
+      const why = /redirecting log output/.test(said) ? undefined : tail(said)
+      throw new Error(`PostgreSQL did not start at ${place.data}: ${why || `see ${join(place.data, 'log')}`}`)
     }
     await sleep(250)
   }

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -128,6 +130,33 @@ test('starts PostgreSQL again although nobody has waited for the one that was ki
   }
   while ((await ask(`${server.https}/readyz`)).status !== 200) await sleep(100)
   assert.is((await server.stop()).code, 0)
+})
+
+test('starts PostgreSQL where it was, at another port if that is taken, and not at all if that one was asked for', async () => {
+  const conf = join(directory, 'postgres', 'data', 'postgresql.conf')
+  const port = () => Number(/^port = '(\d+)'$/m.exec(readFileSync(conf, 'utf8'))?.[1])
+  const last = port()
+  assert.is((await create('four')).code, 0)
+  assert.is(port(), last)
+  const other = createServer().listen(last, '127.0.0.1')
+  await once(other, 'listening')
+  try {
+    const token = await create('five')
+    assert.is(token.code, 0, token.err)
+    assert.is.not(port(), last)
+    const asked = await rollcall(['serve', ...here, '--https-port', '0', '--http-port', '0'], {
+      env: { ROLLCALL_POSTGRES_PORT: `${last}` },
+    })
+    assert.is(asked.code, 1)
+    assert.match(
+      asked.err,
+      new RegExp(`PostgreSQL's port ${last} is in use by another program: .*ROLLCALL_POSTGRES_PORT`),
+    )
+  } finally {
+    other.close()
+  }
+  rmSync(conf)
+  assert.is((await create('six')).code, 0)
 })
 
 test('refuses to start without its sealing key, or with another, and never makes a new one', async () => {
