@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { chooseAccount } from '../src/postgres/account.ts'
+import { freePort } from '../src/postgres/port.ts'
 import { startPostmaster, stopPostmaster } from '../src/postgres/postmaster.ts'
 import { run } from '../src/postgres/run.ts'
-import { freePort } from './throwaway-mariadb.ts'
 import { debian, debianProgram, openToAll, type Throwaway } from './throwaway-postgres.ts'
 
 /** A streaming standby of a throwaway PostgreSQL 15, with its name and certificate. */

@@ -4,8 +4,8 @@ import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '../src/postgres/port.ts'
 import { makeCa, newKey, type Pair } from '../src/tls/certificates.ts'
-import { freePort } from './throwaway-mariadb.ts'
 
 /** An etcd of a test's own, with TLS and client certificates. */
 export type Etcd = {

@@ -1,11 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection } from 'mysql2/promise'
 import { chooseAccount } from '../src/postgres/account.ts'
+import { freePort } from '../src/postgres/port.ts'
 import { makeCa, makeLeaf, newKey } from '../src/tls/certificates.ts'
 
 /** A MariaDB of a test's own, with TLS. */
@@ -80,13 +80,4 @@ async function untilItAnswers(run: (statement: string) => Promise<void>): Promis
       await sleep(100)
     }
   }
-}
-
-/** A port of the loopback that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const probe = createServer()
-  await new Promise<void>((done) => probe.listen(0, '127.0.0.1', done))
-  const { port } = probe.address() as { port: number }
-  await new Promise((done) => probe.close(done))
-  return port
 }

@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import postgres, { type Sql } from 'postgres'
 import { type Account, chooseAccount } from '../src/postgres/account.ts'
 import type { Place } from '../src/postgres/place.ts'
+import { freePort } from '../src/postgres/port.ts'
 import { startPostmaster, stopPostmaster } from '../src/postgres/postmaster.ts'
 import { isAlive } from '../src/postgres/process-identity.ts'
 import { type Program, prepareProgram } from '../src/postgres/program.ts'
@@ -24,7 +25,6 @@ import { run } from '../src/postgres/run.ts'
 import { postgresqlConf } from '../src/postgres/settings.ts'
 import { migrate } from '../src/store/migrate.ts'
 import { makeCa, makeLeaf, newKey } from '../src/tls/certificates.ts'
-import { freePort } from './throwaway-mariadb.ts'
 
 /** A PostgreSQL of a test's own, whose log can be read, with our role and our migrated database as an admin would make them. */
 export type Throwaway = {

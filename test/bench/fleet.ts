@@ -1,5 +1,5 @@
-import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '../../src/postgres/port.ts'
 import { Serving } from '../e2e/serving.ts'
 import { FleetBox, type Role } from './fleet-box.ts'
 import { FleetCluster } from './fleet-cluster.ts'
@@ -58,7 +58,7 @@ export async function fleet(say: (text: string) => void, progress: (text: string
     ),
   )
   say(
-    'Target for node: < 1,000 ms. In "node ms" is what it uses when idle, too; "bare" is a server that answers 204 to the same.',
+    'Target for node: < 1,000 ms. In "node ms" is what it uses when idle, too, and for who asks each second how far the cluster is; "bare" is a server that answers 204 to what the boxes send.',
   )
   say(`Requests a box, with webhooks:\n${requests}`)
 }
@@ -177,11 +177,3 @@ async function allReady(serving: Serving, cluster: string, count: number): Promi
   }
   throw new Error(`the boxes did not become ready: ${body}`)
 }
-
-const freePort = () =>
-  new Promise<number>((found) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as { port: number }
-      probe.close(() => found(port))
-    })
-  })

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import type { Look } from '../../src/datastore/finding.ts'
 import { probeEtcd } from '../../src/datastore/probe-etcd.ts'
+import { freePort } from '../../src/postgres/port.ts'
 import { makeCa } from '../../src/tls/certificates.ts'
 import { suite } from '../suite.ts'
 import { type Etcd, hasEtcd, throwawayEtcd } from '../throwaway-etcd.ts'
-import { freePort } from '../throwaway-mariadb.ts'
 
 const test = suite('a look at etcd', { timeout: 60_000 })
 let etcd: Etcd | undefined

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { createConnection } from 'mysql2/promise'
 import type { Look } from '../../src/datastore/finding.ts'
 import { probeMysql } from '../../src/datastore/probe-mysql.ts'
+import { freePort } from '../../src/postgres/port.ts'
 import { makeCa } from '../../src/tls/certificates.ts'
 import { suite } from '../suite.ts'
-import { freePort, hasMariadb, type Mariadb, throwawayMariadb } from '../throwaway-mariadb.ts'
+import { hasMariadb, type Mariadb, throwawayMariadb } from '../throwaway-mariadb.ts'
 
 const test = suite('a look at MySQL', { timeout: 120_000 })
 let server: Mariadb | undefined
