@@ -17,6 +17,8 @@ export type RunOptions = {
   /** Runs as this user and group */
   uid?: number
   gid?: number
+  /** A program and its arguments that run it in turn */
+  by?: readonly string[]
 }
 
 export type Ended = { code: number | null; signal: NodeJS.Signals | null; out: string; err: string }
@@ -30,8 +32,9 @@ export type Running = {
 }
 
 /** Starts the command line as an admin would, with nothing of this process's environment but the path. */
-export function start(args: readonly string[], { env = {}, ...account }: RunOptions = {}): Running {
-  const child = spawn(process.execPath, [program.file('main'), ...args], {
+export function start(args: readonly string[], { env = {}, by = [], ...account }: RunOptions = {}): Running {
+  const [command, ...rest] = [...by, process.execPath, program.file('main'), ...args] as [string, ...string[]]
+  const child = spawn(command, rest, {
     cwd: fileURLToPath(new URL('..', import.meta.url)),
     env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

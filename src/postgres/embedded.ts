@@ -189,7 +189,7 @@ async function choosePort({ port, listen }: EmbeddedOptions, file: string): Prom
   if (port) {
     if (await isFree(port, listen)) return port
     throw new Error(
-      `PostgreSQL's port ${port} is in use by another program: choose another one by ROLLCALL_POSTGRES_PORT`,
+      `PostgreSQL's port ${port} is in use by another program: stop that, or choose another one by ROLLCALL_POSTGRES_PORT or in ROLLCALL_DATASTORE_ADDRESS`,
     )
   }
   const last = existsSync(file) ? portIn(readFileSync(file, 'utf8')) : undefined

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { identify } from './process-identity.ts'
 
@@ -53,6 +53,18 @@ function worksIn(pid: number, data: string): boolean {
   if (process.platform !== 'linux') return true
   try {
     return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(data)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES' && looksLikeOurs(pid, data)
+  }
+}
+
+// Root without CAP_SYS_PTRACE, as in Docker's containers, may not see where another account's process works (proc(5)): what is called postgres and
+// runs as the owner of PGDATA is taken for one of its own, so that nothing is removed under it.
+function looksLikeOurs(pid: number, data: string): boolean {
+  try {
+    return (
+      readFileSync(`/proc/${pid}/comm`, 'utf8') === 'postgres\n' && statSync(`/proc/${pid}`).uid === statSync(data).uid
+    )
   } catch {
     return false
   }

@@ -159,6 +159,16 @@ test('starts PostgreSQL where it was, at another port if that is taken, and not 
   assert.is((await create('six')).code, 0)
 })
 
+// Docker's containers have no CAP_SYS_PTRACE, without which /proc does not say where another account's process works.
+if (process.getuid?.() === 0) {
+  test('starts and stops PostgreSQL as a root that may not look into the processes of others', async () => {
+    const by = ['setpriv', '--bounding-set', '-sys_ptrace', '--inh-caps', '-sys_ptrace']
+    const token = await rollcall(['token', 'create', '--name', 'seven', '--scope', 'read', ...here], { by })
+    assert.is(token.code, 0, token.err)
+    assert.is(postmaster(), undefined)
+  })
+}
+
 test('refuses to start without its sealing key, or with another, and never makes a new one', async () => {
   const key = join(directory, 'sealing.key')
   renameSync(key, `${key}.kept`)
